@@ -1,0 +1,156 @@
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use crate::{
+    error::{Error, Result},
+    process::in_path,
+};
+
+/// Names what is fetched. The directory of the jars carries its version.
+const POM: &str = include_str!("../../zookeeper/pom.xml");
+const LOGBACK: &str = include_str!("../../zookeeper/logback.xml");
+/// Increased when `pom.xml` changes: jars fetched by another one are not used.
+const JARS_VERSION: &str = "3.9.4-1";
+/// Of a failed command's output, what its error shows.
+const OUTPUT_LINES: usize = 20;
+
+/// The jars of a ZooKeeper server, and a Java to run them with.
+#[derive(Clone, Debug)]
+pub struct Jars {
+    java: PathBuf,
+    directory: PathBuf,
+}
+
+impl Jars {
+    /// Finds the jars in the cache, or has Maven fetch them into it (some 10 MB). Blocks. As root on a Debian, Java
+    /// and Maven are installed where they are missing.
+    ///
+    /// The cache is `KV_LOCAL_CACHE`, or else `.cache` in the source tree that this was built from, or else
+    /// `~/.cache/kvcluster`.
+    ///
+    /// # Errors
+    /// [`Error::MissingTool`] without Java (or Maven, if there is something to fetch), [`Error::Command`] if Maven
+    /// fails, [`Error::File`] if the cache can't be written.
+    pub fn fetch() -> Result<Self> {
+        let cache = cache().join("zookeeper");
+        fs::create_dir_all(&cache).map_err(Error::file("make", &cache))?;
+        // One at a time: tests start clusters in parallel.
+        let lock_path = cache.join("lock");
+        let lock = File::create(&lock_path).map_err(Error::file("make", &lock_path))?;
+        lock.lock().map_err(Error::file("lock", &lock_path))?;
+
+        let directory = cache.join(JARS_VERSION);
+        let java = tool("java")?;
+        if !directory.is_dir() {
+            fetch_into(&cache, &directory)?;
+        }
+        Ok(Self { java, directory })
+    }
+
+    /// The Java to run.
+    #[must_use]
+    pub fn java(&self) -> &Path {
+        &self.java
+    }
+
+    /// The class path, `logback.xml` among it.
+    #[must_use]
+    pub fn class_path(&self) -> String {
+        format!("{0}:{0}/*", self.directory.display())
+    }
+}
+
+fn cache() -> PathBuf {
+    if let Some(cache) = std::env::var_os("KV_LOCAL_CACHE") {
+        return cache.into();
+    }
+    let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    if let Ok(source_tree) = source_tree.canonicalize() {
+        return source_tree.join(".cache");
+    }
+    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+    home.join(".cache/kvcluster")
+}
+
+/// Renames last: a directory of that name is whole.
+fn fetch_into(cache: &Path, directory: &Path) -> Result<()> {
+    let maven = tool("mvn")?;
+    let partial = cache.join("partial");
+    if partial.is_dir() {
+        fs::remove_dir_all(&partial).map_err(Error::file("remove", &partial))?;
+    }
+    fs::create_dir(&partial).map_err(Error::file("make", &partial))?;
+    let pom = cache.join("pom.xml");
+    fs::write(&pom, POM).map_err(Error::file("write", &pom))?;
+    let logback = partial.join("logback.xml");
+    fs::write(&logback, LOGBACK).map_err(Error::file("write", &logback))?;
+
+    let mut fetch = Command::new(maven);
+    fetch
+        .args(["-q", "-B", "-f"])
+        .arg(&pom)
+        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", partial.display()));
+    run(fetch)?;
+    fs::rename(&partial, directory).map_err(Error::file("make", directory))
+}
+
+/// `name` in PATH, installed first if it is missing and may be.
+fn tool(name: &'static str) -> Result<PathBuf> {
+    if let Some(path) = in_path(name) {
+        return Ok(path);
+    }
+    if rustix::process::geteuid().is_root() && in_path("apt-get").is_some() {
+        eprintln!("kv-local: {name} is not installed: installing Java and Maven by apt-get");
+        let apt_get = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive");
+            run(command)
+        };
+        apt_get(&["update", "-q"])?;
+        apt_get(&[
+            "install",
+            "-q",
+            "-y",
+            "--no-install-recommends",
+            "default-jre-headless",
+            "maven",
+        ])?;
+    }
+    in_path(name).ok_or(Error::MissingTool { tool: name })
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let started = |source| Error::Start {
+        program: program.clone(),
+        source,
+    };
+    let output = command.stdin(Stdio::null()).output().map_err(started)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let arguments = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy());
+    let command = std::iter::once(program.as_str().into())
+        .chain(arguments)
+        .collect::<Vec<_>>();
+    Err(Error::Command {
+        command: command.join(" "),
+        status: output.status,
+        output: last_lines(&output),
+    })
+}
+
+fn last_lines(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n")
+}
