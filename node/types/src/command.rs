@@ -80,15 +80,15 @@ pub struct Put {
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Delete {}
 
-/// A key whose deadline has passed; deleted only if it still has this revision.
+/// A key whose deadline has passed; deleted only if it still has this deadline.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Expiry {
     /// The key.
     #[prost(bytes = "bytes", tag = "1")]
     pub key: Bytes,
-    /// Its revision when the deadline was found to have passed.
+    /// The deadline that has passed, in milliseconds since 1970.
     #[prost(uint64, tag = "2")]
-    pub revision: u64,
+    pub expires_at_millis: u64,
 }
 
 /// A split: the child takes the keys from `at` on.
@@ -109,20 +109,34 @@ impl Operation {
     /// Sets `key` to `value`, unconditionally and without a deadline.
     #[must_use]
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        let change = Change::Put(Put { value: value.into(), expires_at_millis: 0 });
-        Self { key: key.into(), expected_revision: None, change: Some(change) }
+        let change = Change::Put(Put {
+            value: value.into(),
+            expires_at_millis: 0,
+        });
+        Self {
+            key: key.into(),
+            expected_revision: None,
+            change: Some(change),
+        }
     }
 
     /// Deletes `key`, unconditionally.
     #[must_use]
     pub fn delete(key: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), expected_revision: None, change: Some(Change::Delete(Delete {})) }
+        Self {
+            key: key.into(),
+            expected_revision: None,
+            change: Some(Change::Delete(Delete {})),
+        }
     }
 
     /// The same, applied only if the key has this revision (0: does not exist).
     #[must_use]
     pub fn expecting(self, revision: u64) -> Self {
-        Self { expected_revision: Some(revision), ..self }
+        Self {
+            expected_revision: Some(revision),
+            ..self
+        }
     }
 }
 
@@ -147,11 +161,14 @@ impl Command {
             Some(&wire::VERSION) => {}
             Some(version) => {
                 let known = wire::VERSION;
-                return Err(DecodeError(format!("format {version} is not known, only {known}")));
+                return Err(DecodeError(format!(
+                    "format {version} is not known, only {known}"
+                )));
             }
             None => return Err(DecodeError("it is empty".into())),
         }
-        let wire = wire::Command::decode(bytes.split_off(1)).map_err(|error| DecodeError(error.to_string()))?;
+        let wire = wire::Command::decode(bytes.split_off(1))
+            .map_err(|error| DecodeError(error.to_string()))?;
         Self::try_from(wire)
     }
 }
@@ -221,17 +238,22 @@ mod wire {
                 super::Command::Write(write) => {
                     let session = write.request.map(|request| request.session.to_bytes());
                     Kind::Write(Write {
-                        session: session.map(|bytes| Bytes::copy_from_slice(&bytes)).unwrap_or_default(),
+                        session: session
+                            .map(|bytes| Bytes::copy_from_slice(&bytes))
+                            .unwrap_or_default(),
                         number: write.request.map_or(0, |request| request.number),
-                        lowest_unanswered: write.request.map_or(0, |request| request.lowest_unanswered),
+                        lowest_unanswered: write
+                            .request
+                            .map_or(0, |request| request.lowest_unanswered),
                         operations: write.operations.clone(),
                         return_previous: write.return_previous,
                     })
                 }
                 super::Command::Expire(keys) => Kind::Expire(Expire { keys: keys.clone() }),
-                super::Command::Split(split) => {
-                    Kind::Split(Split { child: split.child.0, at: split.at.clone() })
-                }
+                super::Command::Split(split) => Kind::Split(Split {
+                    child: split.child.0,
+                    at: split.at.clone(),
+                }),
             };
             Self { kind: Some(kind) }
         }
@@ -241,22 +263,44 @@ mod wire {
         type Error = DecodeError;
 
         fn try_from(wire: Command) -> Result<Self, DecodeError> {
-            Ok(match wire.kind.ok_or_else(|| DecodeError("its kind is missing".into()))? {
-                Kind::Barrier(Unit {}) => Self::Barrier,
-                Kind::OpenSession(Unit {}) => Self::OpenSession,
-                Kind::Write(Write { session, number, lowest_unanswered, operations, return_previous }) => {
-                    let request = if session.is_empty() {
-                        None
-                    } else {
-                        let session = SessionId::from_bytes(&session)
-                            .ok_or_else(|| DecodeError("its session is malformed".into()))?;
-                        Some(RequestId { session, number, lowest_unanswered })
-                    };
-                    Self::Write(super::Write { request, operations, return_previous })
-                }
-                Kind::Expire(Expire { keys }) => Self::Expire(keys),
-                Kind::Split(Split { child, at }) => Self::Split(super::Split { child: ShardId(child), at }),
-            })
+            Ok(
+                match wire
+                    .kind
+                    .ok_or_else(|| DecodeError("its kind is missing".into()))?
+                {
+                    Kind::Barrier(Unit {}) => Self::Barrier,
+                    Kind::OpenSession(Unit {}) => Self::OpenSession,
+                    Kind::Write(Write {
+                        session,
+                        number,
+                        lowest_unanswered,
+                        operations,
+                        return_previous,
+                    }) => {
+                        let request = if session.is_empty() {
+                            None
+                        } else {
+                            let session = SessionId::from_bytes(&session)
+                                .ok_or_else(|| DecodeError("its session is malformed".into()))?;
+                            Some(RequestId {
+                                session,
+                                number,
+                                lowest_unanswered,
+                            })
+                        };
+                        Self::Write(super::Write {
+                            request,
+                            operations,
+                            return_previous,
+                        })
+                    }
+                    Kind::Expire(Expire { keys }) => Self::Expire(keys),
+                    Kind::Split(Split { child, at }) => Self::Split(super::Split {
+                        child: ShardId(child),
+                        at,
+                    }),
+                },
+            )
         }
     }
 }
@@ -281,13 +325,29 @@ mod tests {
             Command::Barrier,
             Command::OpenSession,
             Command::Write(Write {
-                request: Some(RequestId { session, number: 7, lowest_unanswered: 6 }),
-                operations: vec![Operation::put("a", "b").expecting(0), Operation::delete("c")],
+                request: Some(RequestId {
+                    session,
+                    number: 7,
+                    lowest_unanswered: 6,
+                }),
+                operations: vec![
+                    Operation::put("a", "b").expecting(0),
+                    Operation::delete("c"),
+                ],
                 return_previous: true,
             }),
-            Command::Write(Write { operations: vec![Operation::put("a", "")], ..Write::default() }),
-            Command::Expire(vec![Expiry { key: "k".into(), revision: 9 }]),
-            Command::Split(Split { child: ShardId(8), at: "m".into() }),
+            Command::Write(Write {
+                operations: vec![Operation::put("a", "")],
+                ..Write::default()
+            }),
+            Command::Expire(vec![Expiry {
+                key: "k".into(),
+                expires_at_millis: 9,
+            }]),
+            Command::Split(Split {
+                child: ShardId(8),
+                at: "m".into(),
+            }),
         ];
         for command in commands {
             assert_eq!(Command::decode(command.encode()), Ok(command));
@@ -297,7 +357,10 @@ mod tests {
     #[test]
     fn bytes_of_another_format_are_refused() {
         for bytes in [&b""[..], b"\x02", b"\x01", b"\x01\xff\xff"] {
-            assert!(Command::decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+            assert!(
+                Command::decode(Bytes::copy_from_slice(bytes)).is_err(),
+                "{bytes:?}"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ pub enum Outcome {
         revision: Seq,
         /// The replaced values, one for each operation, if they were asked for; `None`: the key did not exist.
         previous: Vec<Option<Previous>>,
-        /// How many of the operations found their key.
+        /// How many of the deletes found their key.
         existed: u32,
     },
     /// Nothing was changed: a key has another revision than the write expected.
@@ -49,7 +49,7 @@ pub struct StoredOutcome {
     /// The revision; 0 with a mismatch.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
-    /// How many operations found their key.
+    /// How many deletes found their key.
     #[prost(uint32, tag = "2")]
     pub existed: u32,
     /// Replaced values.
@@ -76,15 +76,26 @@ impl StoredOutcome {
     #[must_use]
     pub fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
-            Outcome::Applied { revision, previous, existed } => Some(Self {
+            Outcome::Applied {
+                revision,
+                previous,
+                existed,
+            } => Some(Self {
                 revision: revision.0,
                 existed: *existed,
-                previous: previous.iter().map(|previous| StoredPrevious { previous: previous.clone() }).collect(),
+                previous: previous
+                    .iter()
+                    .map(|previous| StoredPrevious {
+                        previous: previous.clone(),
+                    })
+                    .collect(),
                 ..Self::default()
             }),
-            Outcome::RevisionMismatch { key, actual } => {
-                Some(Self { mismatch: Some(key.clone()), actual: *actual, ..Self::default() })
-            }
+            Outcome::RevisionMismatch { key, actual } => Some(Self {
+                mismatch: Some(key.clone()),
+                actual: *actual,
+                ..Self::default()
+            }),
             Outcome::SessionExpired | Outcome::SessionOpened(_) | Outcome::Nothing => None,
         }
     }
@@ -92,7 +103,13 @@ impl StoredOutcome {
 
 impl From<StoredOutcome> for Outcome {
     fn from(stored: StoredOutcome) -> Self {
-        let StoredOutcome { revision, existed, previous, mismatch, actual } = stored;
+        let StoredOutcome {
+            revision,
+            existed,
+            previous,
+            mismatch,
+            actual,
+        } = stored;
         match mismatch {
             Some(key) => Self::RevisionMismatch { key, actual },
             None => Self::Applied {

@@ -1,0 +1,215 @@
+//! Bringing followers up to date: from memory, from the log, by snapshot (protocol, section 6).
+
+use kv_types::{Entry, Epoch, EpochHistory, Seq, VolumeId};
+
+use super::{
+    Body, Core, Effect, Time,
+    log::size,
+    term::{Flow, Follower},
+};
+
+impl Core {
+    #[allow(clippy::too_many_arguments, reason = "the fields of the message")]
+    pub(super) fn on_follow(
+        &mut self,
+        now: Time,
+        from: VolumeId,
+        epoch: Epoch,
+        history: EpochHistory,
+        incarnation: u64,
+        void: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.compared.insert(from, history.last());
+        if epoch > self.known_epoch() {
+            self.read_config_sometimes(now, effects);
+        }
+        if self.term.is_none() {
+            // A torn copy compares logs with every member, whoever leads.
+            let body = Body::Reject {
+                promised: self.promise.current(),
+                mismatch: false,
+                history: self.log.history().clone(),
+            };
+            self.send(from, epoch, body, effects);
+            return;
+        }
+        let in_sync = self
+            .known
+            .as_ref()
+            .is_some_and(|known| known.config.is_in_sync(from));
+        let placed = self
+            .surroundings
+            .placement
+            .as_ref()
+            .is_some_and(|p| p.replicas.contains(&from));
+        if !in_sync && !placed {
+            return;
+        }
+        let common = self.log.history().common_prefix(&history);
+        let Some(term) = &mut self.term else { return };
+        let follower = term
+            .followers
+            .entry(from)
+            .or_insert_with(|| Follower::new(common.next(), now));
+        if follower.incarnation != Some(incarnation) {
+            // What it acknowledged before its restart stands only if it still has it.
+            follower.incarnation = Some(incarnation);
+            follower.matched = follower.matched.min(common);
+        }
+        follower.void = void;
+        if void {
+            follower.matched = follower.matched.min(common);
+        }
+        follower.heard_at = now;
+        follower.resend_from(common.next());
+        self.send_heartbeats(now, effects);
+        self.probe(now, from, effects);
+    }
+
+    /// Every follower gets at least the place of its next entry, so that it can match its log under a new epoch.
+    pub(super) fn probe_followers(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let peers: Vec<_> = self
+            .term
+            .iter()
+            .flat_map(|term| term.followers.keys().copied())
+            .collect();
+        for peer in peers {
+            self.probe(now, peer, effects);
+        }
+    }
+
+    pub(super) fn probe(&mut self, now: Time, to: VolumeId, effects: &mut Vec<Effect>) {
+        let last = self.log.last().seq;
+        let Some(follower) = self.term.as_ref().and_then(|term| term.followers.get(&to)) else {
+            return;
+        };
+        if follower.next > last {
+            let previous = self.log.id_at(Seq(follower.next.0 - 1).min(last));
+            let body = Body::Append {
+                previous,
+                entries: Vec::new(),
+                commit: self.commit,
+            };
+            self.send(to, self.term_epoch(), body, effects);
+        } else {
+            self.send_entries(now, to, effects);
+        }
+    }
+
+    pub(super) fn send_all(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let peers: Vec<_> = self
+            .term
+            .iter()
+            .flat_map(|term| term.followers.keys().copied())
+            .collect();
+        for peer in peers {
+            self.send_entries(now, peer, effects);
+        }
+    }
+
+    /// Sends what the follower lacks, as far as the bounds and the memory go.
+    pub(super) fn send_entries(&mut self, now: Time, to: VolumeId, effects: &mut Vec<Effect>) {
+        let max_bytes = self.settings.max_message_bytes;
+        loop {
+            let Some(term) = &mut self.term else { return };
+            let flushed = term.flushed;
+            let Some(follower) = term.followers.get_mut(&to) else {
+                return;
+            };
+            match follower.flow {
+                Flow::Streaming => {}
+                Flow::Fetching => return,
+                Flow::Snapshot(told) => {
+                    if now.since(told) >= self.settings.lease {
+                        follower.flow = Flow::Snapshot(now);
+                        self.send(to, self.term_epoch(), Body::SnapshotNeeded, effects);
+                    }
+                    return;
+                }
+            }
+            let full = follower.unacknowledged_bytes() > self.settings.max_unacknowledged_bytes;
+            if follower.next > flushed || full {
+                return;
+            }
+            let next = follower.next;
+            match self.log.in_memory(next, max_bytes) {
+                Some(mut entries) => {
+                    entries.retain(|entry| entry.id.seq <= flushed);
+                    self.send_append(to, next, entries, effects);
+                }
+                None => {
+                    follower.flow = Flow::Fetching;
+                    effects.push(Effect::FetchEntries {
+                        to,
+                        from: next,
+                        max_bytes,
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send_append(
+        &mut self,
+        to: VolumeId,
+        next: Seq,
+        entries: Vec<Entry>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(last) = entries.last().map(|entry| entry.id.seq) else {
+            return;
+        };
+        let bytes = entries.iter().map(size).sum();
+        let previous = self.log.id_at(Seq(next.0 - 1));
+        if let Some(follower) = self
+            .term
+            .as_mut()
+            .and_then(|term| term.followers.get_mut(&to))
+        {
+            follower.sent(last, bytes);
+        }
+        let body = Body::Append {
+            previous,
+            entries,
+            commit: self.commit,
+        };
+        self.send(to, self.term_epoch(), body, effects);
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Time,
+        to: VolumeId,
+        from: Seq,
+        entries: Option<Vec<Entry>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(follower) = self
+            .term
+            .as_mut()
+            .and_then(|term| term.followers.get_mut(&to))
+        else {
+            return;
+        };
+        if follower.flow != Flow::Fetching || follower.next != from {
+            return;
+        }
+        follower.flow = Flow::Streaming;
+        match entries {
+            // The log on disk may be ahead of or behind a cut that is on its way: only what is in the history counts.
+            Some(mut entries) => {
+                entries.retain(|entry| self.log.history().contains(entry.id));
+                if entries.first().is_some_and(|entry| entry.id.seq == from) {
+                    self.send_append(to, from, entries, effects);
+                    self.send_entries(now, to, effects);
+                }
+            }
+            None => {
+                follower.flow = Flow::Snapshot(now);
+                self.send(to, self.term_epoch(), Body::SnapshotNeeded, effects);
+            }
+        }
+    }
+}

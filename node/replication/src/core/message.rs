@@ -1,0 +1,81 @@
+use kv_types::{Entry, EntryId, Epoch, EpochHistory, Lineage, Seq, VolumeId};
+
+use super::Time;
+
+/// From one replica of a shard to another. May be lost, repeated, delayed and reordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The sender.
+    pub from: VolumeId,
+    /// The receiver.
+    pub to: VolumeId,
+    /// From a primary: its epoch. From a follower: the epoch of the primary it speaks to, or that it knows.
+    pub epoch: Epoch,
+    /// A replica of another lineage doesn't listen.
+    pub lineage: Lineage,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What a [`Message`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A follower asks for the primary's entries.
+    Follow {
+        /// The follower's log.
+        history: EpochHistory,
+        /// Differs after every start of the follower.
+        incarnation: u64,
+        /// The follower has lost what it once acknowledged and must leave the ISR before it counts again. **\[P\]**
+        void: bool,
+    },
+    /// Entries that follow `previous` in the log of the primary of the message's epoch.
+    Append {
+        /// The entry before the first of `entries`.
+        previous: EntryId,
+        /// In order, without gaps; may be empty.
+        entries: Vec<Entry>,
+        /// The primary's commit index.
+        commit: Seq,
+    },
+    /// All up to `matched` is durable here and matched with the log of the primary of the message's epoch. **\[M\]**
+    AppendAck {
+        /// Cumulative.
+        matched: Seq,
+    },
+    /// The primary asks for a lease.
+    Heartbeat {
+        /// The primary's clock when it sent this.
+        stamp: Time,
+        /// The primary's commit index.
+        commit: Seq,
+        /// The primary's last entry that it has sent to this follower.
+        sent: Seq,
+        /// The latest round of confirmed reads.
+        round: u64,
+    },
+    /// The grant of a lease of length L.
+    HeartbeatAck {
+        /// As in the heartbeat.
+        stamp: Time,
+        /// As in the heartbeat.
+        round: u64,
+        /// Matched, durable or not: shows the primary which messages were lost.
+        received: Seq,
+        /// As in [`Body::AppendAck`].
+        matched: Seq,
+    },
+    /// The message's epoch is below the promise, or the entries don't fit.
+    Reject {
+        /// What the sender has promised.
+        promised: Epoch,
+        /// The entries did not fit; look for the common prefix.
+        mismatch: bool,
+        /// The sender's log.
+        history: EpochHistory,
+    },
+    /// The log below the follower's place is gone: it has to fetch a snapshot.
+    SnapshotNeeded,
+    /// The configuration has changed in the receiver's favour: it should read it now. Only a hint. **\[M\]**
+    Wake,
+}
