@@ -45,31 +45,15 @@ impl LocalCluster {
             None => WorkDirectory::temporary()?,
         };
         let fetched = tokio::task::spawn_blocking(Jars::fetch).await;
-        let jars = fetched.map_err(|error| Error::Start {
-            program: "maven".to_owned(),
-            source: std::io::Error::other(error),
-        })??;
+        let jars = fetched
+            .map_err(|error| Error::Start { program: "maven".to_owned(), source: std::io::Error::other(error) })??;
         let mut ports = PortBlock::claim(directory.last_ports())?;
         directory.record_ports(ports.base())?;
         let launcher = Arc::new(Launcher::new(directory.process_ids())?);
-        let zookeeper = Ensemble::start(
-            jars,
-            &directory,
-            options.zookeeper_servers,
-            &mut ports,
-            Arc::clone(&launcher),
-        )
-        .await?;
+        let zookeeper =
+            Ensemble::start(jars, &directory, options.zookeeper_servers, &mut ports, Arc::clone(&launcher)).await?;
         let nodes = options.nodes.max(directory.known_nodes()).min(MAX_NODES);
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            zookeeper,
-            launcher,
-            ports,
-            options,
-            binary,
-            directory,
-        };
+        let mut cluster = Self { nodes: Vec::new(), zookeeper, launcher, ports, options, binary, directory };
         for _ in 0..nodes {
             cluster.add_node().await?;
         }
@@ -84,11 +68,7 @@ impl LocalCluster {
         let index = self.nodes.len();
         if index >= MAX_NODES {
             let value = (index + 1).to_string();
-            return Err(Error::Option {
-                option: "the number of nodes",
-                value,
-                bound: "1 to 47",
-            });
+            return Err(Error::Option { option: "the number of nodes", value, bound: "1 to 47" });
         }
         let mut node = Node::prepare(
             index,
@@ -123,9 +103,7 @@ impl LocalCluster {
     /// [`Error::NoSuchNode`].
     pub fn node(&self, index: usize) -> Result<&Node> {
         let last = self.nodes.len().saturating_sub(1);
-        self.nodes
-            .get(index)
-            .ok_or(Error::NoSuchNode { index, last })
+        self.nodes.get(index).ok_or(Error::NoSuchNode { index, last })
     }
 
     /// A node, to do something to.
@@ -134,9 +112,7 @@ impl LocalCluster {
     /// [`Error::NoSuchNode`].
     pub fn node_mut(&mut self, index: usize) -> Result<&mut Node> {
         let last = self.nodes.len().saturating_sub(1);
-        self.nodes
-            .get_mut(index)
-            .ok_or(Error::NoSuchNode { index, last })
+        self.nodes.get_mut(index).ok_or(Error::NoSuchNode { index, last })
     }
 
     /// The number of the node called `name`.
@@ -159,12 +135,7 @@ impl LocalCluster {
     /// What a client is given to find the cluster by: `host:port,…/root`, past all proxies.
     #[must_use]
     pub fn zookeeper_url(&self) -> String {
-        let servers: Vec<_> = self
-            .zookeeper
-            .addresses()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let servers: Vec<_> = self.zookeeper.addresses().iter().map(ToString::to_string).collect();
         format!("{}{ROOT}", servers.join(","))
     }
 
@@ -188,8 +159,7 @@ impl LocalCluster {
         let deadline = Instant::now() + within;
         for node in &mut self.nodes {
             if node.state() == NodeState::Running {
-                node.wait_ready(deadline.saturating_duration_since(Instant::now()))
-                    .await?;
+                node.wait_ready(deadline.saturating_duration_since(Instant::now())).await?;
             }
         }
         Ok(())
@@ -284,9 +254,7 @@ impl LocalCluster {
     /// # Errors
     /// As [`LocalCluster::rmi_up`].
     pub async fn set_inbound(&mut self, index: usize, mode: Mode) -> Result<()> {
-        proxy(self.node_mut(index)?.inbound_proxy())?
-            .set(mode)
-            .await
+        proxy(self.node_mut(index)?.inbound_proxy())?.set(mode).await
     }
 
     /// Sets what happens between a node and ZooKeeper.
@@ -294,9 +262,7 @@ impl LocalCluster {
     /// # Errors
     /// As [`LocalCluster::zk_up`].
     pub async fn set_zookeeper(&mut self, index: usize, mode: Mode) -> Result<()> {
-        proxy(self.node_mut(index)?.zookeeper_proxy())?
-            .set(mode)
-            .await
+        proxy(self.node_mut(index)?.zookeeper_proxy())?.set(mode).await
     }
 
     /// Asks all nodes to leave at once, and waits until they have; then ZooKeeper ends too. True if every node that
@@ -336,9 +302,5 @@ impl LocalCluster {
 }
 
 fn proxy(proxy: Option<&mut Proxy>) -> Result<&mut Proxy> {
-    proxy.ok_or(Error::Option {
-        option: "--no-proxies",
-        value: "set".to_owned(),
-        bound: "left out to cut connections",
-    })
+    proxy.ok_or(Error::Option { option: "--no-proxies", value: "set".to_owned(), bound: "left out to cut connections" })
 }

@@ -61,11 +61,7 @@ impl WorkDirectory {
             let part = path.join(part);
             fs::create_dir_all(&part).map_err(Error::file("make", &part))?;
         }
-        Ok(Self {
-            path,
-            _lock: lock,
-            temporary,
-        })
+        Ok(Self { path, _lock: lock, temporary })
     }
 
     /// The directory.
@@ -95,11 +91,7 @@ impl WorkDirectory {
     /// The first port of the last run, if there was one.
     #[must_use]
     pub fn last_ports(&self) -> Option<u16> {
-        fs::read_to_string(self.path.join("ports"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        fs::read_to_string(self.path.join("ports")).ok()?.trim().parse().ok()
     }
 
     /// Records the ports of this run.
@@ -114,9 +106,7 @@ impl WorkDirectory {
     /// Nodes of an earlier run: those that have a directory `kv-0`, `kv-1`, … without a gap.
     #[must_use]
     pub fn known_nodes(&self) -> usize {
-        (0..)
-            .take_while(|index| self.path.join(format!("kv-{index}")).is_dir())
-            .count()
+        (0..).take_while(|index| self.path.join(format!("kv-{index}")).is_dir()).count()
     }
 
     fn kill_left_over(&self) -> Result<()> {
@@ -129,27 +119,15 @@ impl WorkDirectory {
             .filter_map(Pid::from_raw)
             .collect();
         for pid in &stale {
-            tracing::warn!(
-                pid = pid.as_raw_nonzero(),
-                "killing a process of an earlier run"
-            );
+            tracing::warn!(pid = pid.as_raw_nonzero(), "killing a process of an earlier run");
             // It may have ended since it was looked at: that is what is wanted.
             let _ = kill_process(*pid, Signal::KILL);
         }
         let deadline = Instant::now() + STALE_GONE_WITHIN;
-        while stale
-            .iter()
-            .any(|pid| self.is_ours(pid.as_raw_nonzero().get()))
-            && Instant::now() < deadline
-        {
+        while stale.iter().any(|pid| self.is_ours(pid.as_raw_nonzero().get())) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(Error::file("write", &path))?;
+        OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(Error::file("write", &path))?;
         Ok(())
     }
 
@@ -160,9 +138,7 @@ impl WorkDirectory {
             return false;
         };
         let command_line = String::from_utf8_lossy(&command_line);
-        OUR_PROGRAMS
-            .iter()
-            .any(|program| command_line.contains(program))
+        OUR_PROGRAMS.iter().any(|program| command_line.contains(program))
             && command_line.contains(&*self.path.to_string_lossy())
     }
 }
@@ -178,10 +154,7 @@ mod tests {
         let parent = tempfile::tempdir().expect("a directory");
         let path = parent.path().join("cluster");
         let first = WorkDirectory::kept(&path).expect("it is free");
-        assert!(matches!(
-            WorkDirectory::kept(&path),
-            Err(Error::DirectoryInUse { .. })
-        ));
+        assert!(matches!(WorkDirectory::kept(&path), Err(Error::DirectoryInUse { .. })));
         drop(first);
         WorkDirectory::kept(&path).expect("it is free again");
     }
@@ -212,15 +185,9 @@ mod tests {
         // `exec -a` gives the stand-ins the command lines that are looked for.
         let start = |name: &str| {
             let script = format!("exec -a '{name}' sleep 60");
-            Command::new("bash")
-                .args(["-c", &script])
-                .spawn()
-                .expect("bash runs")
+            Command::new("bash").args(["-c", &script]).spawn().expect("bash runs")
         };
-        let mut ours = start(&format!(
-            "kv-node --data {}/kv-0/data",
-            directory.path().display()
-        ));
+        let mut ours = start(&format!("kv-node --data {}/kv-0/data", directory.path().display()));
         let mut other = start("kv-node --data /elsewhere");
         let named = |id: u32| {
             let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
@@ -238,10 +205,7 @@ mod tests {
         let directory = WorkDirectory::kept(&path).expect("a directory");
         assert!(!collected.join().expect("it ends").success());
         assert!(other.try_wait().expect("it can be asked").is_none());
-        assert_eq!(
-            fs::read_to_string(directory.process_ids()).expect("it exists"),
-            ""
-        );
+        assert_eq!(fs::read_to_string(directory.process_ids()).expect("it exists"), "");
         other.kill().expect("it runs");
         other.wait().expect("it ends");
     }

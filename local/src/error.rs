@@ -125,9 +125,7 @@ pub enum Error {
         to: u16,
     },
     /// The cluster's port range holds no free port.
-    #[error(
-        "the ports {from} to {to} of this cluster are used up: start fewer nodes (some {nodes} fit)"
-    )]
+    #[error("the ports {from} to {to} of this cluster are used up: start fewer nodes (some {nodes} fit)")]
     PortsUsedUp {
         /// The first port of the range.
         from: u16,
@@ -160,11 +158,7 @@ impl Error {
     /// For `map_err`: an I/O error of a file.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::File { action, path, source }
     }
 }
 

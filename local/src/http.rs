@@ -17,10 +17,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, Str
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
-    let status = head
-        .split_ascii_whitespace()
-        .nth(1)
-        .and_then(|status| status.parse().ok());
+    let status = head.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or_else(malformed)?, body.to_owned()))
 }
 

@@ -91,8 +91,8 @@ impl Node {
         let name = format!("kv-{index}");
         let directory = directory.join(&name);
         fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
-        let (direct, http) = (ports.next()?, ports.next()?);
-        let (inbound_address, zookeeper_address) = (ports.next()?, ports.next()?);
+        let (direct, http) = (ports.take()?, ports.take()?);
+        let (inbound_address, zookeeper_address) = (ports.take()?, ports.take()?);
         let (inbound, zookeeper_proxy) = if options.proxies {
             let inbound = Proxy::start(inbound_address, vec![direct]).await?;
             let zookeeper = Proxy::start(zookeeper_address, zookeeper.to_vec()).await?;
@@ -101,13 +101,7 @@ impl Node {
             (None, None)
         };
         let servers = zookeeper_proxy.as_ref().map_or_else(
-            || {
-                zookeeper
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(",")
-            },
+            || zookeeper.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             |proxy| proxy.address().to_string(),
         );
         let advertised = inbound.as_ref().map_or(direct, Proxy::address);
@@ -117,20 +111,11 @@ impl Node {
             ("--listen", direct.to_string()),
             ("--advertise", advertised.to_string()),
             ("--http", http.to_string()),
-            (
-                "--data",
-                directory.join(Folder::Data.name()).display().to_string(),
-            ),
-            (
-                "--bkpdata",
-                directory.join(Folder::Bkpdata.name()).display().to_string(),
-            ),
+            ("--data", directory.join(Folder::Data.name()).display().to_string()),
+            ("--bkpdata", directory.join(Folder::Bkpdata.name()).display().to_string()),
             ("--nodes", options.nodes.to_string()),
             ("--copies", options.copies.to_string()),
-            (
-                "--session-timeout",
-                format!("{}ms", options.session_timeout.as_millis()),
-            ),
+            ("--session-timeout", format!("{}ms", options.session_timeout.as_millis())),
             ("--lease", format!("{}ms", options.lease.as_millis())),
         ]
         .into_iter()
@@ -223,17 +208,9 @@ impl Node {
 
     pub(crate) fn launch(&mut self, launcher: &Launcher) -> Result<()> {
         if self.state() != NodeState::Stopped {
-            return Err(Error::Running {
-                process: self.name.clone(),
-            });
+            return Err(Error::Running { process: self.name.clone() });
         }
-        let process = launcher.launch(
-            &self.name,
-            &self.binary,
-            &self.arguments,
-            &self.environment,
-            &self.log,
-        )?;
+        let process = launcher.launch(&self.name, &self.binary, &self.arguments, &self.environment, &self.log)?;
         self.process = Some(process);
         Ok(())
     }
@@ -293,9 +270,7 @@ impl Node {
     /// [`Error::Running`] unless it is stopped; [`Error::File`].
     pub fn wipe(&mut self, folder: Folder) -> Result<()> {
         if self.state() != NodeState::Stopped {
-            return Err(Error::Running {
-                process: self.name.clone(),
-            });
+            return Err(Error::Running { process: self.name.clone() });
         }
         let path = self.volume(folder);
         if path.exists() {
@@ -312,34 +287,39 @@ impl Node {
         http::get(self.http, path).await
     }
 
-    /// Waits until `/readyz` says that it is ready.
+    /// Waits until `/livez` says that it runs; it may still be far from ready.
+    ///
+    /// # Errors
+    /// As [`Node::wait_ready`].
+    pub async fn wait_alive(&mut self, within: Duration) -> Result<()> {
+        self.wait_for("/livez", within).await
+    }
+
+    /// Waits until `/readyz` says that it is ready: registered, and every placed copy in sync.
     ///
     /// # Errors
     /// [`Error::Ended`], [`Error::NotRunning`], [`Error::NotReady`].
     pub async fn wait_ready(&mut self, within: Duration) -> Result<()> {
+        self.wait_for("/readyz", within).await
+    }
+
+    async fn wait_for(&mut self, path: &str, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
-            let detail = match self.http("/readyz").await {
+            let detail = match self.http(path).await {
                 Ok((200, _)) => return Ok(()),
-                Ok((status, body)) => format!("/readyz says {status}: {}", body.trim()),
-                Err(error) => format!("/readyz: {error}"),
+                Ok((status, body)) => format!("{path} says {status}: {}", body.trim()),
+                Err(error) => format!("{path}: {error}"),
             };
             let Some(process) = &mut self.process else {
-                return Err(Error::NotRunning {
-                    process: self.name.clone(),
-                });
+                return Err(Error::NotRunning { process: self.name.clone() });
             };
             if let Some(status) = process.ended() {
                 return Err(process.ended_error(status));
             }
             if Instant::now() >= deadline {
                 let (process, log) = (self.name.clone(), self.log.clone());
-                return Err(Error::NotReady {
-                    process,
-                    within,
-                    detail,
-                    log,
-                });
+                return Err(Error::NotReady { process, within, detail, log });
             }
             sleep(ASK_EVERY).await;
         }
@@ -347,12 +327,8 @@ impl Node {
 
     fn running(&mut self) -> Result<&mut Process> {
         if self.state() == NodeState::Stopped {
-            return Err(Error::NotRunning {
-                process: self.name.clone(),
-            });
+            return Err(Error::NotRunning { process: self.name.clone() });
         }
-        self.process.as_mut().ok_or_else(|| Error::NotRunning {
-            process: self.name.clone(),
-        })
+        self.process.as_mut().ok_or_else(|| Error::NotRunning { process: self.name.clone() })
     }
 }

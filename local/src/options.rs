@@ -56,10 +56,7 @@ impl Options {
     /// Options for `nodes` nodes, the rest as in [`Options::default`].
     #[must_use]
     pub fn with_nodes(nodes: usize) -> Self {
-        Self {
-            nodes,
-            ..Self::default()
-        }
+        Self { nodes, ..Self::default() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -67,11 +64,7 @@ impl Options {
             return Ok(());
         }
         let (option, bound) = ("the number of nodes", "1 to 47");
-        Err(Error::Option {
-            option,
-            value: self.nodes.to_string(),
-            bound,
-        })
+        Err(Error::Option { option, value: self.nodes.to_string(), bound })
     }
 
     /// The `kv-node` to run. A test's own program lies one directory further down than the binaries.
@@ -79,17 +72,11 @@ impl Options {
         let named = self.node_binary.clone();
         let named = named.or_else(|| std::env::var_os("KV_NODE_BINARY").map(PathBuf::from));
         if let Some(path) = named {
-            return if path.is_file() {
-                Ok(path)
-            } else {
-                Err(Error::NoNodeBinary { path })
-            };
+            return if path.is_file() { Ok(path) } else { Err(Error::NoNodeBinary { path }) };
         }
         let program = std::env::current_exe().unwrap_or_default();
         let beside = program.with_file_name("kv-node");
-        let above = program
-            .parent()
-            .map(|directory| directory.with_file_name("kv-node"));
+        let above = program.parent().map(|directory| directory.with_file_name("kv-node"));
         [Some(beside.clone()), above]
             .into_iter()
             .flatten()

@@ -32,23 +32,15 @@ impl PortBlock {
         // Processes that start at the same time begin the search at different blocks.
         let first = u16::try_from(std::process::id() % u32::from(blocks)).unwrap_or(0);
         let searched = (0..blocks).map(|offset| FIRST + (first + offset) % blocks * BLOCK);
-        let preferred = preferred
-            .filter(|base| (FIRST..END).contains(base) && (base - FIRST).is_multiple_of(BLOCK));
+        let preferred = preferred.filter(|base| (FIRST..END).contains(base) && (base - FIRST).is_multiple_of(BLOCK));
         preferred
             .into_iter()
             .chain(searched)
             .find_map(|base| {
                 let claim = TcpListener::bind((Ipv4Addr::LOCALHOST, base)).ok()?;
-                Some(Self {
-                    base,
-                    next: base + 1,
-                    _claim: claim,
-                })
+                Some(Self { base, next: base + 1, _claim: claim })
             })
-            .ok_or(Error::NoPorts {
-                from: FIRST,
-                to: END,
-            })
+            .ok_or(Error::NoPorts { from: FIRST, to: END })
     }
 
     /// The block's first port.
@@ -61,7 +53,7 @@ impl PortBlock {
     ///
     /// # Errors
     /// [`Error::PortsUsedUp`] past the end of the block.
-    pub fn next(&mut self) -> Result<SocketAddr> {
+    pub fn take(&mut self) -> Result<SocketAddr> {
         let end = self.base + BLOCK;
         while self.next < end {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
@@ -71,11 +63,7 @@ impl PortBlock {
             }
         }
         let nodes = (BLOCK - PORTS_BESIDE_NODES) / PORTS_PER_NODE;
-        Err(Error::PortsUsedUp {
-            from: self.base,
-            to: end - 1,
-            nodes,
-        })
+        Err(Error::PortsUsedUp { from: self.base, to: end - 1, nodes })
     }
 }
 
@@ -88,7 +76,7 @@ mod tests {
         let mut a = PortBlock::claim(None).expect("a block is free");
         let mut b = PortBlock::claim(Some(a.base())).expect("another block is free");
         assert_ne!(a.base(), b.base());
-        let (of_a, of_b) = (a.next().expect("a port"), b.next().expect("a port"));
+        let (of_a, of_b) = (a.take().expect("a port"), b.take().expect("a port"));
         assert_eq!(of_a.port() / BLOCK, a.base() / BLOCK);
         assert_eq!(of_b.port() / BLOCK, b.base() / BLOCK);
     }
@@ -97,10 +85,8 @@ mod tests {
     fn a_block_is_free_again_after_use_and_ends_with_an_error() {
         let base = PortBlock::claim(None).expect("a block is free").base();
         let mut again = PortBlock::claim(Some(base)).expect("a block is free");
-        let last = std::iter::from_fn(|| again.next().ok())
-            .last()
-            .expect("ports");
+        let last = std::iter::from_fn(|| again.take().ok()).last().expect("ports");
         assert!(last.port() < again.base() + BLOCK);
-        assert!(matches!(again.next(), Err(Error::PortsUsedUp { .. })));
+        assert!(matches!(again.take(), Err(Error::PortsUsedUp { .. })));
     }
 }

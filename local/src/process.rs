@@ -44,14 +44,8 @@ impl Launcher {
                     let _ = answer.send(command.spawn());
                 }
             })
-            .map_err(|source| Error::Start {
-                program: "a thread".to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            spawner,
-            process_ids,
-        })
+            .map_err(|source| Error::Start { program: "a thread".to_owned(), source })?;
+        Ok(Self { spawner, process_ids })
     }
 
     /// Starts `program`, with what it prints appended to `log`.
@@ -66,11 +60,7 @@ impl Launcher {
         environment: &[(String, String)],
         log: &Path,
     ) -> Result<Process> {
-        let output = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(Error::file("write", log))?;
+        let output = OpenOptions::new().create(true).append(true).open(log).map_err(Error::file("write", log))?;
         let errors = output.try_clone().map_err(Error::file("write", log))?;
         let mut command = if parent_death_signal_available() {
             let mut command = Command::new("setpriv");
@@ -87,17 +77,9 @@ impl Launcher {
             .stderr(errors)
             // Ctrl-C at the terminal is for the shell alone: it ends its children in its own order.
             .process_group(0);
-        let started = |source| Error::Start {
-            program: program.display().to_string(),
-            source,
-        };
+        let started = |source| Error::Start { program: program.display().to_string(), source };
         let child = self.spawn(command).map_err(started)?;
-        let process = Process {
-            name: name.to_owned(),
-            log: log.to_owned(),
-            child,
-            paused: false,
-        };
+        let process = Process { name: name.to_owned(), log: log.to_owned(), child, paused: false };
         self.record(process.id())?;
         Ok(process)
     }
@@ -130,9 +112,7 @@ fn parent_death_signal_available() -> bool {
 #[must_use]
 pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
 /// A child process, killed when this is dropped.
@@ -173,10 +153,7 @@ impl Process {
     /// # Errors
     /// [`Error::Signal`].
     pub fn kill(&mut self) -> Result<()> {
-        self.child
-            .kill()
-            .and_then(|()| self.child.wait())
-            .map_err(|source| self.error(source))?;
+        self.child.kill().and_then(|()| self.child.wait()).map_err(|source| self.error(source))?;
         Ok(())
     }
 
@@ -227,19 +204,12 @@ impl Process {
     /// The error for a process that ended before it was ready, with the end of its log.
     pub(crate) fn ended_error(&self, status: ExitStatus) -> Error {
         let (process, log) = (self.name.clone(), self.log.clone());
-        Error::Ended {
-            process,
-            status,
-            tail: tail(&log).unwrap_or_default(),
-            log,
-        }
+        Error::Ended { process, status, tail: tail(&log).unwrap_or_default(), log }
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.ended().is_some() {
-            return Err(Error::NotRunning {
-                process: self.name.clone(),
-            });
+            return Err(Error::NotRunning { process: self.name.clone() });
         }
         // Not reaped yet (`ended` said so), so the id is still this process's.
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -248,10 +218,7 @@ impl Process {
     }
 
     fn error(&self, source: io::Error) -> Error {
-        Error::Signal {
-            process: self.name.clone(),
-            source,
-        }
+        Error::Signal { process: self.name.clone(), source }
     }
 }
 
@@ -310,10 +277,7 @@ mod tests {
         until(|| state(process.id()) == Some('T')).await;
         process.resume().expect("it runs");
         process.ask_to_end().expect("it runs");
-        let status = process
-            .wait_or_kill(Duration::from_secs(20))
-            .await
-            .expect("it ends");
+        let status = process.wait_or_kill(Duration::from_secs(20)).await.expect("it ends");
         assert_eq!(status.and_then(|status| status.code()), Some(7));
         assert!(matches!(process.pause(), Err(Error::NotRunning { .. })));
         assert!(tail(&log).expect("it is there").ends_with("bye"));
@@ -343,10 +307,7 @@ mod tests {
         let log = deaf.log().to_owned();
         until(|| std::fs::read_to_string(&log).is_ok_and(|text| text.contains("up"))).await;
         deaf.ask_to_end().expect("it runs");
-        let status = deaf
-            .wait_or_kill(Duration::from_millis(200))
-            .await
-            .expect("it is killed");
+        let status = deaf.wait_or_kill(Duration::from_millis(200)).await.expect("it is killed");
         assert_eq!(status, None);
         let paused = {
             let (mut paused, _launcher) = launch(directory.path(), "while :; do sleep 1; done");

@@ -73,12 +73,7 @@ impl Proxy {
         let address = listener.local_addr().map_err(listen)?;
         let (changes, receiver) = mpsc::channel(MAX_CHANGES);
         let task = tokio::spawn(run(listener, address, upstreams.into(), receiver)).abort_handle();
-        Ok(Self {
-            address,
-            mode: Mode::Pass,
-            changes,
-            task,
-        })
+        Ok(Self { address, mode: Mode::Pass, changes, task })
     }
 
     /// Where it listens.
@@ -98,16 +93,10 @@ impl Proxy {
     /// # Errors
     /// [`Error::Listen`] if it can't listen again after a cut; then it stays cut.
     pub async fn set(&mut self, mode: Mode) -> Result<()> {
-        let listen = |source| Error::Listen {
-            address: self.address,
-            source,
-        };
+        let listen = |source| Error::Listen { address: self.address, source };
         let gone = || listen(io::Error::other("the proxy has ended"));
         let (done, outcome) = oneshot::channel();
-        self.changes
-            .send(Change { mode, done })
-            .await
-            .map_err(|_| gone())?;
+        self.changes.send(Change { mode, done }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?.map_err(listen)?;
         self.mode = mode;
         Ok(())
@@ -173,17 +162,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     }
 }
 
-async fn carry(
-    near: TcpStream,
-    upstreams: Arc<[SocketAddr]>,
-    turn: Arc<AtomicUsize>,
-    mut mode: watch::Receiver<Mode>,
-) {
-    if mode
-        .wait_for(|mode| *mode != Mode::Blackhole)
-        .await
-        .is_err()
-    {
+async fn carry(near: TcpStream, upstreams: Arc<[SocketAddr]>, turn: Arc<AtomicUsize>, mut mode: watch::Receiver<Mode>) {
+    if mode.wait_for(|mode| *mode != Mode::Blackhole).await.is_err() {
         return;
     }
     let Some(far) = connect(&upstreams, &turn).await else {
@@ -212,11 +192,7 @@ async fn connect(upstreams: &[SocketAddr], turn: &AtomicUsize) -> Option<TcpStre
     None
 }
 
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut mode: watch::Receiver<Mode>,
-) -> io::Result<()> {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = from.read(&mut buffer).await?;

@@ -1,5 +1,7 @@
 //! The proxy, between a client and an echo server on loopback.
 
+#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -36,58 +38,40 @@ async fn echo(mark: u8) -> SocketAddr {
 }
 
 async fn connect(proxy: &Proxy) -> (TcpStream, u8) {
-    let mut stream = TcpStream::connect(proxy.address())
-        .await
-        .expect("it listens");
-    let mark = timeout(STUCK, stream.read_u8())
-        .await
-        .expect("in time")
-        .expect("it carries");
+    let mut stream = TcpStream::connect(proxy.address()).await.expect("it listens");
+    let mark = timeout(STUCK, stream.read_u8()).await.expect("in time").expect("it carries");
     (stream, mark)
 }
 
 async fn exchange(stream: &mut TcpStream, text: &[u8]) -> io::Result<()> {
     stream.write_all(text).await?;
     let mut answer = vec![0; text.len()];
-    timeout(STUCK, stream.read_exact(&mut answer))
-        .await
-        .expect("in time")?;
+    timeout(STUCK, stream.read_exact(&mut answer)).await.expect("in time")?;
     assert_eq!(answer, text);
     Ok(())
 }
 
 #[tokio::test]
 async fn carries_both_ways_and_passes_the_end_on() {
-    let proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await])
-        .await
-        .expect("it listens");
+    let proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await]).await.expect("it listens");
     let (mut stream, _) = connect(&proxy).await;
-    exchange(&mut stream, &vec![7; 300_000])
-        .await
-        .expect("it carries");
+    exchange(&mut stream, &vec![7; 300_000]).await.expect("it carries");
     stream.write_all(b"last").await.expect("it carries");
     stream.shutdown().await.expect("it is open");
     let mut rest = Vec::new();
-    timeout(STUCK, stream.read_to_end(&mut rest))
-        .await
-        .expect("in time")
-        .expect("it carries");
+    timeout(STUCK, stream.read_to_end(&mut rest)).await.expect("in time").expect("it carries");
     assert_eq!(rest, b"last");
 }
 
 #[tokio::test]
 async fn a_cut_closes_what_is_there_and_refuses_what_comes() {
-    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await])
-        .await
-        .expect("it listens");
+    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await]).await.expect("it listens");
     let (mut stream, _) = connect(&proxy).await;
     exchange(&mut stream, b"before").await.expect("it carries");
     proxy.set(Mode::Cut).await.expect("it cuts");
     let read = timeout(STUCK, stream.read_u8()).await.expect("in time");
     assert!(read.is_err(), "the connection is closed");
-    let refused = TcpStream::connect(proxy.address())
-        .await
-        .expect_err("nobody listens");
+    let refused = TcpStream::connect(proxy.address()).await.expect_err("nobody listens");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
     proxy.set(Mode::Pass).await.expect("it listens again");
@@ -97,35 +81,19 @@ async fn a_cut_closes_what_is_there_and_refuses_what_comes() {
 
 #[tokio::test]
 async fn a_blackhole_holds_bytes_and_loses_none() {
-    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await])
-        .await
-        .expect("it listens");
+    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await]).await.expect("it listens");
     let (mut stream, _) = connect(&proxy).await;
     proxy.set(Mode::Blackhole).await.expect("it stalls");
     stream.write_all(b"held").await.expect("it is open");
-    let mut newcomer = TcpStream::connect(proxy.address())
-        .await
-        .expect("it accepts");
-    assert!(
-        timeout(NOTHING, stream.read_u8()).await.is_err(),
-        "nothing passes"
-    );
-    assert!(
-        timeout(NOTHING, newcomer.read_u8()).await.is_err(),
-        "nothing passes"
-    );
+    let mut newcomer = TcpStream::connect(proxy.address()).await.expect("it accepts");
+    assert!(timeout(NOTHING, stream.read_u8()).await.is_err(), "nothing passes");
+    assert!(timeout(NOTHING, newcomer.read_u8()).await.is_err(), "nothing passes");
 
     proxy.set(Mode::Pass).await.expect("it carries again");
     let mut held = [0; 4];
-    timeout(STUCK, stream.read_exact(&mut held))
-        .await
-        .expect("in time")
-        .expect("it carries");
+    timeout(STUCK, stream.read_exact(&mut held)).await.expect("in time").expect("it carries");
     assert_eq!(&held, b"held");
-    let mark = timeout(STUCK, newcomer.read_u8())
-        .await
-        .expect("in time")
-        .expect("it carries");
+    let mark = timeout(STUCK, newcomer.read_u8()).await.expect("in time").expect("it carries");
     assert_eq!(mark, b'a');
 
     proxy.set(Mode::Blackhole).await.expect("it stalls");
@@ -136,9 +104,7 @@ async fn a_blackhole_holds_bytes_and_loses_none() {
 
 #[tokio::test]
 async fn a_delay_holds_each_burst() {
-    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await])
-        .await
-        .expect("it listens");
+    let mut proxy = Proxy::start(LOOPBACK, vec![echo(b'a').await]).await.expect("it listens");
     let (mut stream, _) = connect(&proxy).await;
     let delay = Duration::from_millis(100);
     proxy.set(Mode::Delay(delay)).await.expect("it delays");

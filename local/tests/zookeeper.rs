@@ -1,5 +1,7 @@
 //! A real ZooKeeper: alone, as three, killed, stopped and back.
 
+#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -14,15 +16,10 @@ use kv_local::{
 const STUCK: Duration = Duration::from_secs(60);
 
 async fn start(directory: &WorkDirectory, servers: usize) -> Result<(Ensemble, PortBlock), Error> {
-    let jars = tokio::task::spawn_blocking(Jars::fetch)
-        .await
-        .expect("no panic")?;
+    let jars = tokio::task::spawn_blocking(Jars::fetch).await.expect("no panic")?;
     let mut ports = PortBlock::claim(directory.last_ports())?;
     let launcher = Arc::new(Launcher::new(directory.process_ids())?);
-    Ok((
-        Ensemble::start(jars, directory, servers, &mut ports, launcher).await?,
-        ports,
-    ))
+    Ok((Ensemble::start(jars, directory, servers, &mut ports, launcher).await?, ports))
 }
 
 async fn leader_other_than(ensemble: &Ensemble, old: usize) -> usize {
@@ -42,34 +39,19 @@ async fn one_server_keeps_its_data_in_a_kept_directory() {
     {
         let directory = WorkDirectory::kept(parent.path()).expect("a directory");
         let (mut ensemble, _ports) = start(&directory, 1).await.expect("it starts");
-        assert_eq!(
-            ensemble.servers()[0].mode().await,
-            Some(ServerMode::Standalone)
-        );
-        ensemble
-            .shell(&["create", "/kept", "a-value"])
-            .await
-            .expect("it writes");
+        assert_eq!(ensemble.servers()[0].mode().await, Some(ServerMode::Standalone));
+        ensemble.shell(&["create", "/kept", "a-value"]).await.expect("it writes");
         ensemble.stop_all().expect("it is killed");
         assert_eq!(ensemble.leader().await, None);
         ensemble.start_all().await.expect("it starts again");
-        assert!(matches!(
-            ensemble.start_server(0).await,
-            Err(Error::Running { .. })
-        ));
-        assert!(matches!(
-            ensemble.kill(1),
-            Err(Error::NoSuchServer { index: 1, last: 0 })
-        ));
+        assert!(matches!(ensemble.start_server(0).await, Err(Error::Running { .. })));
+        assert!(matches!(ensemble.kill(1), Err(Error::NoSuchServer { index: 1, last: 0 })));
     }
     let directory = WorkDirectory::kept(parent.path()).expect("nobody has it");
     let (ensemble, _ports) = start(&directory, 1).await.expect("it starts");
     let answer = ensemble.shell(&["get", "/kept"]).await.expect("it reads");
     assert!(answer.lines().any(|line| line == "a-value"), "{answer}");
-    assert!(matches!(
-        ensemble.shell(&["get", "/absent"]).await,
-        Err(Error::Command { .. })
-    ));
+    assert!(matches!(ensemble.shell(&["get", "/absent"]).await, Err(Error::Command { .. })));
 }
 
 #[tokio::test]
@@ -82,19 +64,10 @@ async fn three_servers_outlive_their_leader() {
     ensemble.kill(leader).expect("it is killed");
     let killed = Instant::now();
     let other = leader_other_than(&ensemble, leader).await;
-    eprintln!(
-        "another leads {:?} after the leader's death",
-        killed.elapsed()
-    );
-    ensemble
-        .shell(&["create", "/after", "x"])
-        .await
-        .expect("a majority writes");
+    eprintln!("another leads {:?} after the leader's death", killed.elapsed());
+    ensemble.shell(&["create", "/after", "x"]).await.expect("a majority writes");
     ensemble.start_server(leader).await.expect("it is back");
-    assert_eq!(
-        ensemble.servers()[leader].mode().await,
-        Some(ServerMode::Follower)
-    );
+    assert_eq!(ensemble.servers()[leader].mode().await, Some(ServerMode::Follower));
     assert_eq!(ensemble.leader().await, Some(other));
 }
 

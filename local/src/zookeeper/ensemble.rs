@@ -40,20 +40,10 @@ impl Ensemble {
     ) -> Result<Self> {
         if !matches!(servers, 1 | 3) {
             let (option, bound) = ("the number of ZooKeeper servers", "1 or 3");
-            return Err(Error::Option {
-                option,
-                value: servers.to_string(),
-                bound,
-            });
+            return Err(Error::Option { option, value: servers.to_string(), bound });
         }
         let addresses = (0..servers)
-            .map(|_| {
-                Ok(Addresses {
-                    client: ports.next()?,
-                    quorum: ports.next()?,
-                    election: ports.next()?,
-                })
-            })
+            .map(|_| Ok(Addresses { client: ports.take()?, quorum: ports.take()?, election: ports.take()? }))
             .collect::<Result<Vec<_>>>()?;
         let servers = (0..servers)
             .map(|index| {
@@ -62,11 +52,7 @@ impl Ensemble {
                 Server::prepare(index, &addresses, home, log)
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut ensemble = Self {
-            servers,
-            jars,
-            launcher,
-        };
+        let mut ensemble = Self { servers, jars, launcher };
         ensemble.start_all().await?;
         Ok(ensemble)
     }
@@ -86,10 +72,7 @@ impl Ensemble {
     /// Which server leads: the only one, or the leader of three. `None` if none does just now.
     pub async fn leader(&self) -> Option<usize> {
         for (index, server) in self.servers.iter().enumerate() {
-            if matches!(
-                server.mode().await,
-                Some(ServerMode::Leader | ServerMode::Standalone)
-            ) {
+            if matches!(server.mode().await, Some(ServerMode::Leader | ServerMode::Standalone)) {
                 return Some(index);
             }
         }
@@ -110,11 +93,7 @@ impl Ensemble {
     /// [`Error::NoSuchServer`], [`Error::Running`], [`Error::Ended`], [`Error::NotReady`] (without a majority).
     pub async fn start_server(&mut self, index: usize) -> Result<()> {
         self.server(index)?;
-        let Self {
-            servers,
-            jars,
-            launcher,
-        } = self;
+        let Self { servers, jars, launcher } = self;
         servers[index].launch(launcher, jars)?;
         servers[index].wait_serving(SERVING_WITHIN).await?;
         Ok(())
@@ -138,11 +117,7 @@ impl Ensemble {
     /// # Errors
     /// [`Error::Ended`], [`Error::NotReady`].
     pub async fn start_all(&mut self) -> Result<()> {
-        let Self {
-            servers,
-            jars,
-            launcher,
-        } = self;
+        let Self { servers, jars, launcher } = self;
         for server in servers.iter_mut() {
             if !server.is_running() {
                 server.launch(launcher, jars)?;
@@ -160,36 +135,20 @@ impl Ensemble {
     /// # Errors
     /// [`Error::Command`] if it fails (no such node, say), [`Error::NotReady`] if ZooKeeper doesn't answer.
     pub async fn shell(&self, arguments: &[&str]) -> Result<String> {
-        let started = |source| Error::Start {
-            program: self.jars.java().display().to_string(),
-            source,
-        };
+        let started = |source| Error::Start { program: self.jars.java().display().to_string(), source };
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         let mut command = Command::new(self.jars.java());
         command
-            .args([
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-XX:-UsePerfData",
-            ])
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
             .args(["-Dkv.zookeeper.log=ERROR", "-cp", &self.jars.class_path()])
-            .args([
-                "org.apache.zookeeper.ZooKeeperMain",
-                "-server",
-                &addresses.join(","),
-            ])
+            .args(["org.apache.zookeeper.ZooKeeperMain", "-server", &addresses.join(",")])
             .args(arguments)
             .kill_on_drop(true);
         let Ok(output) = timeout(SHELL_WITHIN, command.output()).await else {
             let detail = "its shell does not end".to_owned();
             let log = self.jars.java().to_owned();
             let process = "zookeeper".to_owned();
-            return Err(Error::NotReady {
-                process,
-                within: SHELL_WITHIN,
-                detail,
-                log,
-            });
+            return Err(Error::NotReady { process, within: SHELL_WITHIN, detail, log });
         };
         let output = output.map_err(started)?;
         let text = [&output.stdout[..], &output.stderr[..]].concat();
@@ -198,17 +157,11 @@ impl Ensemble {
             return Ok(text);
         }
         let command = format!("zkCli {}", arguments.join(" "));
-        Err(Error::Command {
-            command,
-            status: output.status,
-            output: text,
-        })
+        Err(Error::Command { command, status: output.status, output: text })
     }
 
     fn server(&mut self, index: usize) -> Result<&mut Server> {
         let last = self.servers.len() - 1;
-        self.servers
-            .get_mut(index)
-            .ok_or(Error::NoSuchServer { index, last })
+        self.servers.get_mut(index).ok_or(Error::NoSuchServer { index, last })
     }
 }

@@ -107,45 +107,25 @@ fn tool(name: &'static str) -> Result<PathBuf> {
         eprintln!("kv-local: {name} is not installed: installing Java and Maven by apt-get");
         let apt_get = |arguments: &[&str]| {
             let mut command = Command::new("apt-get");
-            command
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive");
+            command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
             run(command)
         };
         apt_get(&["update", "-q"])?;
-        apt_get(&[
-            "install",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "default-jre-headless",
-            "maven",
-        ])?;
+        apt_get(&["install", "-q", "-y", "--no-install-recommends", "default-jre-headless", "maven"])?;
     }
     in_path(name).ok_or(Error::MissingTool { tool: name })
 }
 
 fn run(mut command: Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let started = |source| Error::Start {
-        program: program.clone(),
-        source,
-    };
+    let started = |source| Error::Start { program: program.clone(), source };
     let output = command.stdin(Stdio::null()).output().map_err(started)?;
     if output.status.success() {
         return Ok(());
     }
-    let arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy());
-    let command = std::iter::once(program.as_str().into())
-        .chain(arguments)
-        .collect::<Vec<_>>();
-    Err(Error::Command {
-        command: command.join(" "),
-        status: output.status,
-        output: last_lines(&output),
-    })
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy());
+    let command = std::iter::once(program.as_str().into()).chain(arguments).collect::<Vec<_>>();
+    Err(Error::Command { command: command.join(" "), status: output.status, output: last_lines(&output) })
 }
 
 fn last_lines(output: &Output) -> String {

@@ -50,17 +50,11 @@ pub struct Server {
 
 impl Server {
     /// Writes the configuration of server `index` of the ensemble at `all`. Its data of an earlier run stays.
-    pub(super) fn prepare(
-        index: usize,
-        all: &[Addresses],
-        directory: PathBuf,
-        log: PathBuf,
-    ) -> Result<Self> {
+    pub(super) fn prepare(index: usize, all: &[Addresses], directory: PathBuf, log: PathBuf) -> Result<Self> {
         let data = directory.join("data");
         fs::create_dir_all(&data).map_err(Error::file("make", &data))?;
         let identity = data.join("myid");
-        fs::write(&identity, format!("{}\n", index + 1))
-            .map_err(Error::file("write", &identity))?;
+        fs::write(&identity, format!("{}\n", index + 1)).map_err(Error::file("write", &identity))?;
         let client = all[index].client;
         let mut text = format!(
             "tickTime={TICK_TIME}\n\
@@ -83,15 +77,7 @@ impl Server {
             client.ip(),
         );
         if all.len() > 1 {
-            for (
-                number,
-                Addresses {
-                    client: _,
-                    quorum,
-                    election,
-                },
-            ) in (1..).zip(all)
-            {
+            for (number, Addresses { client: _, quorum, election }) in (1..).zip(all) {
                 let (ip, quorum, election) = (quorum.ip(), quorum.port(), election.port());
                 // Writing to a string can't fail.
                 let _ = writeln!(text, "server.{number}={ip}:{quorum}:{election}");
@@ -100,13 +86,7 @@ impl Server {
         let configuration = directory.join("zoo.cfg");
         fs::write(&configuration, text).map_err(Error::file("write", &configuration))?;
         let name = format!("zookeeper-{index}");
-        Ok(Self {
-            name,
-            client,
-            configuration,
-            log,
-            process: None,
-        })
+        Ok(Self { name, client, configuration, log, process: None })
     }
 
     /// Where clients connect.
@@ -117,16 +97,12 @@ impl Server {
 
     /// Whether its process runs.
     pub fn is_running(&mut self) -> bool {
-        self.process
-            .as_mut()
-            .is_some_and(|process| process.ended().is_none())
+        self.process.as_mut().is_some_and(|process| process.ended().is_none())
     }
 
     pub(super) fn launch(&mut self, launcher: &Launcher, jars: &Jars) -> Result<()> {
         if self.is_running() {
-            return Err(Error::Running {
-                process: self.name.clone(),
-            });
+            return Err(Error::Running { process: self.name.clone() });
         }
         let arguments = [
             "-Xmx256m",
@@ -148,21 +124,15 @@ impl Server {
 
     pub(super) fn kill(&mut self) -> Result<()> {
         if !self.is_running() {
-            return Err(Error::NotRunning {
-                process: self.name.clone(),
-            });
+            return Err(Error::NotRunning { process: self.name.clone() });
         }
-        self.process
-            .take()
-            .map_or(Ok(()), |mut process| process.kill())
+        self.process.take().map_or(Ok(()), |mut process| process.kill())
     }
 
     /// What it says that it is; `None` if it is not serving.
     pub async fn mode(&self) -> Option<ServerMode> {
         let answer = timeout(ASK_WITHIN, self.ask("srvr")).await.ok()?.ok()?;
-        let mode = answer
-            .lines()
-            .find_map(|line| line.strip_prefix("Mode: "))?;
+        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "))?;
         match mode.trim() {
             "standalone" => Some(ServerMode::Standalone),
             "leader" => Some(ServerMode::Leader),
@@ -178,9 +148,7 @@ impl Server {
                 return Ok(mode);
             }
             let Some(process) = &mut self.process else {
-                return Err(Error::NotRunning {
-                    process: self.name.clone(),
-                });
+                return Err(Error::NotRunning { process: self.name.clone() });
             };
             if let Some(status) = process.ended() {
                 return Err(process.ended_error(status));
@@ -188,12 +156,7 @@ impl Server {
             if Instant::now() >= deadline {
                 let detail = "it does not answer `srvr` with its mode".to_owned();
                 let (process, log) = (self.name.clone(), self.log.clone());
-                return Err(Error::NotReady {
-                    process,
-                    within,
-                    detail,
-                    log,
-                });
+                return Err(Error::NotReady { process, within, detail, log });
             }
             sleep(ASK_EVERY).await;
         }
