@@ -1,0 +1,434 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use kv_types::KeyRange;
+use lsm_tree::{AbstractTree as _, AnyTree, Guard as _, SeqNo, SequenceNumberCounter};
+
+use super::{
+    Batch, Direction, Pressure, Rows, Snapshot, Table, TableError, TableEvent, TableStats,
+    memtable::{BatchNumber, Memtable},
+    scan::{Scan, Stored},
+    worker,
+};
+use crate::{disk::sync_folder, lock, read, write};
+
+/// Sees every table of the newest version.
+const LATEST: SeqNo = SeqNo::MAX >> 1;
+
+/// Frozen memtables at which the table says [`Pressure::Slow`] and [`Pressure::Stop`].
+const FROZEN: [u64; 2] = [3, 6];
+
+/// The same for runs that wait to be merged.
+const RUNS: [u64; 2] = [12, 24];
+
+/// Bounds of a table.
+#[derive(Clone)]
+pub struct LsmOptions {
+    /// Size at which a memtable is written to the disk, in bytes.
+    pub memtable_bytes: u64,
+    /// So long without a write, and what is in memory is written to the disk.
+    pub idle_flush: Duration,
+    /// For blocks read from the disk; may be shared.
+    pub block_cache: Arc<lsm_tree::Cache>,
+}
+
+/// Own memtables over the sorted tables of `lsm_tree`.
+pub(crate) struct LsmTable {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(super) struct Shared {
+    pub(super) tree: AnyTree,
+    pub(super) folder: PathBuf,
+    pub(super) options: LsmOptions,
+    visible: SequenceNumberCounter,
+    pub(super) memory: RwLock<Memory>,
+    writes: Mutex<Writes>,
+    pub(super) progress: Mutex<Progress>,
+    pub(super) progressed: Condvar,
+    events: Box<dyn Fn(TableEvent) + Send + Sync>,
+    failed: AtomicBool,
+    /// Kept here because asking the tree waits for its manifest to be synced.
+    frozen: AtomicU64,
+    pub(super) runs: AtomicU64,
+    pub(super) compactions: AtomicU64,
+    pub(super) flushes: AtomicU64,
+}
+
+pub(super) struct Memory {
+    pub(super) active: Arc<Memtable>,
+    /// Oldest first, with the last batch in each.
+    pub(super) frozen: VecDeque<(Arc<Memtable>, BatchNumber)>,
+}
+
+struct Writes {
+    last: BatchNumber,
+    at: Instant,
+    /// Open snapshots, by batch and by what they see of the tree.
+    open: BTreeMap<BatchNumber, usize>,
+    pinned: BTreeMap<SeqNo, usize>,
+}
+
+#[derive(Default)]
+pub(super) struct Progress {
+    /// All batches up to this one are on the disk.
+    pub(super) persisted: BatchNumber,
+    /// Somebody waits for this one.
+    pub(super) wanted: BatchNumber,
+    pub(super) stop: Stop,
+    pub(super) compact: bool,
+    pub(super) failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stop {
+    #[default]
+    Running,
+    AfterFlush,
+    AtOnce,
+}
+
+/// An open snapshot.
+struct Opened {
+    shared: Arc<Shared>,
+    batch: BatchNumber,
+    seqno: SeqNo,
+    /// Newest first.
+    memtables: Vec<Arc<Memtable>>,
+}
+
+struct LsmSnapshot(Arc<Opened>);
+
+impl LsmTable {
+    /// Opens the table in `folder`, or makes a new one. `events` is called by the table's own threads and by readers.
+    pub(crate) fn open(
+        folder: &Path,
+        options: LsmOptions,
+        events: Box<dyn Fn(TableEvent) + Send + Sync>,
+    ) -> Result<Self, TableError> {
+        if marker(folder).exists() {
+            return Err(TableError::Corrupt("it was found damaged when it was read".into()));
+        }
+        let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
+        let tree = lsm_tree::Config::new(folder, seqno.clone(), visible.clone())
+            .use_cache(options.block_cache.clone())
+            .open()
+            .map_err(|error| match error {
+                lsm_tree::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                    TableError::Corrupt(format!("a file is missing: {error}"))
+                }
+                other => other.into(),
+            })?;
+        // Never again a number that is in use: what the collector has passed must not come back.
+        let next = tree.get_highest_persisted_seqno().map_or(1, |highest| highest + 1);
+        seqno.set(next);
+        visible.set(next);
+        let shared = Arc::new(Shared {
+            runs: AtomicU64::new(tree.l0_run_count() as u64),
+            tree,
+            folder: folder.to_owned(),
+            options,
+            visible,
+            memory: RwLock::new(Memory { active: Arc::default(), frozen: VecDeque::new() }),
+            writes: Mutex::new(Writes { last: 0, at: Instant::now(), open: BTreeMap::new(), pinned: BTreeMap::new() }),
+            progress: Mutex::default(),
+            progressed: Condvar::new(),
+            events,
+            failed: AtomicBool::new(false),
+            frozen: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+        });
+        let threads = worker::spawn(&shared)?;
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    fn stop(&self, how: Stop) {
+        {
+            let mut progress = lock(&self.shared.progress);
+            if progress.stop == Stop::Running {
+                progress.stop = how;
+            }
+        }
+        self.shared.progressed.notify_all();
+        for thread in lock(&self.threads).drain(..) {
+            // A panic was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Table for LsmTable {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
+        let memory = read(&self.shared.memory);
+        let newest_first =
+            std::iter::once(&memory.active).chain(memory.frozen.iter().rev().map(|(memtable, _)| memtable));
+        if let Some(value) = newest_first.filter_map(|memtable| memtable.get(key, BatchNumber::MAX)).next() {
+            return Ok(value);
+        }
+        drop(memory);
+        self.shared.stored(key, LATEST)
+    }
+
+    fn write(&self, batch: Batch) -> Result<Pressure, TableError> {
+        if self.shared.failed.load(Ordering::Acquire) {
+            let why = lock(&self.shared.progress).failure.clone();
+            return Err(TableError::Stopped(why.unwrap_or_default()));
+        }
+        let mut writes = lock(&self.shared.writes);
+        writes.last += 1;
+        writes.at = Instant::now();
+        let newest_open = writes.open.last_key_value().map(|(batch, _)| *batch);
+        let active = read(&self.shared.memory).active.clone();
+        active.apply(batch, writes.last, newest_open);
+        if active.bytes() >= self.shared.options.memtable_bytes {
+            self.shared.freeze(&writes);
+            drop(writes);
+            self.shared.progressed.notify_all();
+        }
+        Ok(self.pressure())
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        let mut writes = lock(&self.shared.writes);
+        let batch = writes.last;
+        let memory = read(&self.shared.memory);
+        let frozen = memory.frozen.iter().rev().map(|(memtable, _)| memtable.clone());
+        let memtables = std::iter::once(memory.active.clone()).chain(frozen).collect();
+        // With the memtables held, all that is not in them is in the tree below this number.
+        let seqno = self.shared.visible.get();
+        *writes.open.entry(batch).or_default() += 1;
+        *writes.pinned.entry(seqno).or_default() += 1;
+        drop(memory);
+        drop(writes);
+        Box::new(LsmSnapshot(Arc::new(Opened { shared: self.shared.clone(), batch, seqno, memtables })))
+    }
+
+    fn approximate_size(&self, range: &KeyRange) -> u64 {
+        let in_memory: u64 = {
+            let memory = read(&self.shared.memory);
+            let all = std::iter::once(&memory.active).chain(memory.frozen.iter().map(|(memtable, _)| memtable));
+            all.map(|memtable| memtable.approximate_size(range)).sum()
+        };
+        let version = self.shared.tree.current_version();
+        let on_disk = version.iter_tables().map(|table| {
+            let (first, last) = (table.metadata.key_range.min(), table.metadata.key_range.max());
+            let below = range.end.as_ref().is_some_and(|end| end.as_ref() <= first.as_ref());
+            if below || last.as_ref() < range.start.as_ref() {
+                return 0;
+            }
+            let whole = range.contains(first) && range.contains(last);
+            // Of a table that only overlaps nobody knows: half is never wrong by more than that.
+            if whole { table.metadata.file_size } else { table.metadata.file_size / 2 }
+        });
+        in_memory + on_disk.sum::<u64>()
+    }
+
+    fn flush(&self) -> Result<(), TableError> {
+        let target = lock(&self.shared.writes).last;
+        let mut progress = lock(&self.shared.progress);
+        progress.wanted = progress.wanted.max(target);
+        self.shared.progressed.notify_all();
+        let waiting = |progress: &mut Progress| {
+            progress.persisted < target && progress.failure.is_none() && progress.stop != Stop::AtOnce
+        };
+        let progress = self.shared.progressed.wait_while(progress, waiting).unwrap_or_else(PoisonError::into_inner);
+        if progress.persisted >= target {
+            return Ok(());
+        }
+        Err(TableError::Stopped(progress.failure.clone().unwrap_or_else(|| "it was closed".into())))
+    }
+
+    fn get_persisted(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
+        self.shared.stored(key, LATEST)
+    }
+
+    fn pressure(&self) -> Pressure {
+        let level = |value: &AtomicU64, [slow, stop]: [u64; 2]| match value.load(Ordering::Relaxed) {
+            value if value >= stop => Pressure::Stop,
+            value if value >= slow => Pressure::Slow,
+            _ => Pressure::None,
+        };
+        level(&self.shared.frozen, FROZEN).max(level(&self.shared.runs, RUNS))
+    }
+
+    fn stats(&self) -> TableStats {
+        let memory = read(&self.shared.memory);
+        let frozen_bytes: u64 = memory.frozen.iter().map(|(memtable, _)| memtable.bytes()).sum();
+        let memory_bytes = memory.active.bytes() + frozen_bytes;
+        drop(memory);
+        TableStats {
+            memory_bytes,
+            disk_bytes: self.shared.tree.disk_space(),
+            frozen: self.shared.frozen.load(Ordering::Relaxed),
+            runs: self.shared.runs.load(Ordering::Relaxed),
+            flushes: self.shared.flushes.load(Ordering::Relaxed),
+            compactions: self.shared.compactions.load(Ordering::Relaxed),
+        }
+    }
+
+    fn close(&self) {
+        self.stop(Stop::AfterFlush);
+    }
+}
+
+/// Without [`Table::close`] what is in memory is left to the log, as by a crash.
+impl Drop for LsmTable {
+    fn drop(&mut self) {
+        self.stop(Stop::AtOnce);
+    }
+}
+
+impl Shared {
+    fn stored(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Bytes>, TableError> {
+        let value = self.tree.get(key, seqno).map_err(|error| self.found(error.into()))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    /// Puts the active memtable among those to be written.
+    fn freeze(&self, writes: &Writes) {
+        let mut memory = write(&self.memory);
+        let active = std::mem::take(&mut memory.active);
+        memory.frozen.push_back((active, writes.last));
+        self.frozen.store(memory.frozen.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Freezes the active memtable if it holds something and has been left alone for `idle`.
+    pub(super) fn freeze_idle(&self, idle: Duration) {
+        let writes = lock(&self.writes);
+        if writes.at.elapsed() >= idle && !read(&self.memory).active.is_empty() {
+            self.freeze(&writes);
+        }
+    }
+
+    /// If nothing is in memory, then all that was ever written is on the disk.
+    pub(super) fn settle(&self) {
+        let writes = lock(&self.writes);
+        let memory = read(&self.memory);
+        if memory.frozen.is_empty() && memory.active.is_empty() {
+            lock(&self.progress).persisted = writes.last;
+            self.progressed.notify_all();
+        }
+    }
+
+    /// The oldest frozen memtable has been written.
+    pub(super) fn thaw(&self, last: BatchNumber) {
+        let mut memory = write(&self.memory);
+        memory.frozen.pop_front();
+        self.frozen.store(memory.frozen.len() as u64, Ordering::Relaxed);
+        drop(memory);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        let mut progress = lock(&self.progress);
+        progress.persisted = last;
+        progress.compact = true;
+        drop(progress);
+        self.progressed.notify_all();
+        self.tell(TableEvent::Persisted);
+    }
+
+    /// Below this number nobody reads older versions.
+    pub(super) fn watermark(&self) -> SeqNo {
+        let writes = lock(&self.writes);
+        writes.pinned.first_key_value().map_or_else(|| self.visible.get(), |(seqno, _)| *seqno)
+    }
+
+    pub(super) fn tell(&self, event: TableEvent) {
+        (self.events)(event);
+    }
+
+    /// Marks damage on the disk, so that the next start makes the copy anew even if it is not read there again.
+    pub(super) fn found(&self, error: TableError) -> TableError {
+        if let TableError::Corrupt(why) = &error
+            && !self.failed.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!(folder = %self.folder.display(), %error, "the table is damaged");
+            let marked = fs::write(marker(&self.folder), why).and_then(|()| match self.folder.parent() {
+                Some(parent) => sync_folder(parent),
+                None => Ok(()),
+            });
+            if let Err(error) = marked {
+                tracing::error!(%error, "the damage could not be marked on the disk");
+            }
+            self.stop_with(why);
+            self.tell(TableEvent::Corrupt(why.clone()));
+        }
+        error
+    }
+
+    /// The disk failed.
+    pub(super) fn fatal(&self, why: String) {
+        tracing::error!(folder = %self.folder.display(), why, "the table's disk failed");
+        self.failed.store(true, Ordering::Release);
+        self.stop_with(&why);
+        self.tell(TableEvent::Fatal(why));
+    }
+
+    fn stop_with(&self, why: &str) {
+        lock(&self.progress).failure.get_or_insert_with(|| why.to_owned());
+        self.progressed.notify_all();
+    }
+}
+
+impl Snapshot for LsmSnapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
+        match self.0.memtables.iter().find_map(|memtable| memtable.get(key, self.0.batch)) {
+            Some(value) => Ok(value),
+            None => self.0.shared.stored(key, self.0.seqno),
+        }
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction) -> Rows {
+        let stored: Stored = if range.is_empty() {
+            Box::new(std::iter::empty())
+        } else {
+            let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let bounds = (Bound::Included(range.start.as_ref()), end);
+            let rows = self.0.shared.tree.range::<&[u8], _>(bounds, self.0.seqno, None);
+            let shared = self.0.shared.clone();
+            let row = move |guard: lsm_tree::IterGuardImpl| match guard.into_inner() {
+                Ok((key, value)) => Ok((key.into(), value.into())),
+                Err(error) => Err(shared.found(error.into())),
+            };
+            match direction {
+                Direction::Forward => Box::new(rows.map(row)),
+                Direction::Reverse => Box::new(rows.rev().map(row)),
+            }
+        };
+        let memtables = self.0.memtables.clone();
+        Box::new(Scan::new(memtables, stored, range, direction, self.0.batch, self.0.clone()))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let Writes { open, pinned, .. } = &mut *lock(&self.shared.writes);
+        release(open, self.batch);
+        release(pinned, self.seqno);
+    }
+}
+
+fn release(counts: &mut BTreeMap<u64, usize>, key: u64) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+/// Beside the table: says that it was found damaged.
+pub(crate) fn marker(folder: &Path) -> PathBuf {
+    folder.with_extension("damaged")
+}

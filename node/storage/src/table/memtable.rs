@@ -1,0 +1,147 @@
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use kv_types::KeyRange;
+
+use super::{Batch, Direction};
+use crate::{read, write};
+
+/// A row's share of memory beyond its key and value, in bytes.
+const OVERHEAD: u64 = 112;
+
+/// Batches are numbered from 1; a snapshot is named after the last batch in it.
+pub(super) type BatchNumber = u64;
+
+/// A row as some snapshot sees it: `None` for a deleted one.
+pub(super) type Row = (Bytes, Option<Bytes>);
+
+/// Ordered rows in memory. Keeps older versions of a row only for snapshots that may still read them.
+#[derive(Default)]
+pub(super) struct Memtable {
+    rows: RwLock<BTreeMap<Bytes, Versions>>,
+    bytes: AtomicU64,
+}
+
+struct Versions {
+    batch: BatchNumber,
+    value: Option<Bytes>,
+    /// Ascending.
+    older: Vec<(BatchNumber, Option<Bytes>)>,
+}
+
+impl Memtable {
+    /// Applies `batch`. `snapshot`: the newest one that is open, if any.
+    pub(super) fn apply(&self, batch: Batch, number: BatchNumber, snapshot: Option<BatchNumber>) {
+        let mut added = 0;
+        let mut rows = write(&self.rows);
+        for (key, value) in batch.changes {
+            added += OVERHEAD + key.len() as u64 + value.as_ref().map_or(0, |value| value.len() as u64);
+            match rows.entry(key) {
+                std::collections::btree_map::Entry::Vacant(vacant) => {
+                    vacant.insert(Versions { batch: number, value, older: Vec::new() });
+                }
+                std::collections::btree_map::Entry::Occupied(mut occupied) => {
+                    let versions = occupied.get_mut();
+                    let previous = std::mem::replace(&mut versions.value, value);
+                    if versions.batch < number && snapshot.is_some_and(|open| open >= versions.batch) {
+                        versions.older.push((versions.batch, previous));
+                    } else {
+                        let freed = occupied.key().len() as u64 + previous.map_or(0, |value| value.len() as u64);
+                        added = added.saturating_sub(OVERHEAD + freed);
+                    }
+                    let versions = occupied.get_mut();
+                    versions.batch = number;
+                    if snapshot.is_none() {
+                        versions.older = Vec::new();
+                    }
+                }
+            }
+        }
+        self.bytes.fetch_add(added, Ordering::Relaxed);
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        read(&self.rows).is_empty()
+    }
+
+    /// The row as of batch `snapshot`: `None` if nothing is known of it here.
+    pub(super) fn get(&self, key: &[u8], snapshot: BatchNumber) -> Option<Option<Bytes>> {
+        read(&self.rows).get(key)?.at(snapshot).cloned()
+    }
+
+    /// The next rows of `range` as of batch `snapshot`, at most `limit`, and what is left of the range.
+    pub(super) fn rows(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        snapshot: BatchNumber,
+        limit: usize,
+    ) -> (Vec<Row>, Option<KeyRange>) {
+        if range.is_empty() {
+            return (Vec::new(), None);
+        }
+        let end = range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = read(&self.rows);
+        let in_range = rows.range::<Bytes, _>((Bound::Included(&range.start), end));
+        let seen = |(key, versions): (&Bytes, &Versions)| (key.clone(), versions.at(snapshot).cloned());
+        // Rows that this snapshot doesn't see count as well, so that the lock is not held for long.
+        let (taken, exhausted): (Vec<_>, bool) = match direction {
+            Direction::Forward => take(in_range.map(seen), limit),
+            Direction::Reverse => take(in_range.rev().map(seen), limit),
+        };
+        let rest = taken.last().filter(|_| !exhausted).map(|(last, _)| match direction {
+            Direction::Forward => {
+                // The smallest key above.
+                let start = [last, &[0][..]].concat().into();
+                KeyRange { start, end: range.end.clone() }
+            }
+            Direction::Reverse => KeyRange { start: range.start.clone(), end: Some(last.clone()) },
+        });
+        let visible = taken.into_iter().filter_map(|(key, version)| Some((key, version?))).collect();
+        (visible, rest)
+    }
+
+    /// Bytes of the rows of `range`, from a part of them.
+    pub(super) fn approximate_size(&self, range: &KeyRange) -> u64 {
+        const SAMPLED: usize = 1000;
+        if range.is_empty() {
+            return 0;
+        }
+        let end = range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = read(&self.rows);
+        let size =
+            |(key, versions): (&Bytes, &Versions)| (key.len() + versions.value.as_ref().map_or(0, Bytes::len)) as u64;
+        let mut in_range = rows.range::<Bytes, _>((Bound::Included(&range.start), end)).map(size);
+        let sampled: u64 = in_range.by_ref().take(SAMPLED).sum();
+        // More than the sample: a memtable is small, so all of it is near enough.
+        if in_range.next().is_some() { self.bytes().max(sampled) / 2 } else { sampled }
+    }
+}
+
+impl Versions {
+    fn at(&self, snapshot: BatchNumber) -> Option<&Option<Bytes>> {
+        if self.batch <= snapshot {
+            return Some(&self.value);
+        }
+        self.older.iter().rev().find(|(batch, _)| *batch <= snapshot).map(|(_, value)| value)
+    }
+}
+
+/// Up to `limit` items, and whether there were no more.
+fn take<T>(mut items: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
+    let taken: Vec<T> = items.by_ref().take(limit).collect();
+    let exhausted = taken.len() < limit;
+    (taken, exhausted)
+}
