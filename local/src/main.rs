@@ -2,6 +2,7 @@
 
 mod arguments;
 mod demo;
+mod describe;
 mod exec;
 mod failure;
 mod shell;
@@ -17,12 +18,14 @@ use kv_local::LocalCluster;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Unless KV_LOCAL_LOG says otherwise. ZooKeeper's client warns of each connection that fails, which is what is done to it.
+const LOGGED: &str = "warn,zookeeper_client=error";
 /// As shells report the end by a signal: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("KV_LOCAL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("KV_LOCAL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let terminal = terminal_mode::save();
     let runtime = match tokio::runtime::Runtime::new() {

@@ -1,4 +1,4 @@
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -10,9 +10,11 @@ pub fn save() -> Option<Termios> {
 
 /// Sets it as it was: a signal may end the shell while a line is being typed.
 pub fn restore(saved: Option<Termios>) {
-    if let Some(saved) = saved
-        && let Err(error) = tcsetattr(io::stdin(), OptionalActions::Now, &saved)
-    {
+    let Some(saved) = saved else { return };
+    // Bracketed paste is switched on while a line is typed.
+    let _ = write!(io::stdout(), "\x1b[?2004l");
+    let _ = io::stdout().flush();
+    if let Err(error) = tcsetattr(io::stdin(), OptionalActions::Now, &saved) {
         tracing::debug!(%error, "can't restore the terminal");
     }
 }

@@ -9,7 +9,7 @@ use kv_local::LocalCluster;
 use tokio::time::sleep;
 
 use super::summary::Summary;
-use crate::failure;
+use crate::{describe::describe, failure};
 
 /// Any failure ends the demonstration.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -69,8 +69,13 @@ impl Stage {
         }
     }
 
-    pub async fn describe(&self) -> Outcome<ClusterDescription> {
-        Ok(self.client.describe(false).await?)
+    /// The cluster as a node sees it that reaches ZooKeeper.
+    pub async fn describe(&mut self) -> Outcome<ClusterDescription> {
+        let description = describe(&mut self.cluster).await?;
+        if description.zookeeper_connected {
+            return Ok(description);
+        }
+        Err(format!("{} does not reach ZooKeeper, nor does any other node", description.answered_by).into())
     }
 
     /// Waits until a description has what is claimed; returns it and how long that took.
@@ -78,7 +83,7 @@ impl Stage {
     /// # Errors
     /// After `within`, with what was missing.
     pub async fn until(
-        &self,
+        &mut self,
         claim: &str,
         within: Duration,
         mut holds: impl FnMut(&ClusterDescription) -> Result<(), String>,

@@ -22,6 +22,8 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const FAILOVER_WITHIN: Duration = Duration::from_secs(20);
 const RECOVERY_WITHIN: Duration = Duration::from_secs(30);
 const REFUSAL_WITHIN: Duration = Duration::from_secs(20);
+/// How long a node that is asked directly may take, its refusals repeated meanwhile.
+const DIRECT_DEADLINE: Duration = Duration::from_secs(1);
 const DEAD_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs the demonstration on a new cluster of three nodes or more.
@@ -270,23 +272,19 @@ async fn cut_off_zookeeper(stage: &mut Stage, load: &Load, index: usize) -> Outc
     stage.say(format!("Cutting {name} off ZooKeeper. It serves {} shards; its peers still reach it.", concerned.len()));
     let at = Instant::now();
     stage.cluster.zk_down(index).await?;
-    let client = traffic::of_node(direct).await?;
-    let mut said = String::new();
-    let refused = stage
+    let client = traffic::of_node(direct).await?.with_deadline(DIRECT_DEADLINE);
+    let mut refusal = (at, String::new());
+    stage
         .until_so("the node that is cut off refuses", REFUSAL_WITHIN, async |_| {
-            let refusal = client.get(own_key.clone()).await;
-            let write = client.put((own_key.clone(), "refused")).await;
-            match (refusal, write) {
-                (Err(error), Err(_)) => {
-                    said = error.to_string();
-                    Ok(())
-                }
-                _ => Err("it still answers".into()),
-            }
+            let asked = Instant::now();
+            refusal = (asked, refused(&client, &own_key).await?);
+            Ok(())
         })
         .await?;
+    let (asked, said) = refusal;
     stage.say(format!("  {name}, asked directly, says: {said}"));
-    stage.seen(format!("{name}, cut off ZooKeeper, refuses reads and writes"), format!("after {}", shown(refused)));
+    let measured = format!("{} after the cut", shown(asked - at));
+    stage.seen(format!("{name}, cut off ZooKeeper, refuses reads and writes"), measured);
     let claim = "the other nodes serve its keys";
     stage
         .until(claim, FAILOVER_WITHIN, |description| {
@@ -305,6 +303,7 @@ async fn cut_off_zookeeper(stage: &mut Stage, load: &Load, index: usize) -> Outc
         })
         .await?;
     stage.seen(claim, outages(load.longest_silences(&concerned, at, Instant::now())));
+    refused(&client, &own_key).await?;
 
     stage.say(format!("Connecting {name} to ZooKeeper again."));
     let at = Instant::now();
@@ -312,6 +311,17 @@ async fn cut_off_zookeeper(stage: &mut Stage, load: &Load, index: usize) -> Outc
     stage.until("it takes its shards back", RECOVERY_WITHIN, whole).await?;
     stage.seen(format!("{name} registers anew, resynchronizes and takes its shards back"), shown(at.elapsed()));
     Ok(())
+}
+
+/// That a node refuses to read and to write a key; returns what it says.
+async fn refused(client: &Client, key: &[u8]) -> Result<String, String> {
+    let read = client.get(key.to_vec()).await;
+    let write = client.put((key.to_vec(), "written through a node that is cut off")).await;
+    match (read, write) {
+        (Err(error), Err(_)) => Ok(error.to_string()),
+        (Ok(_), _) => Err("it still answers reads".to_owned()),
+        (_, Ok(_)) => Err("it still answers writes".to_owned()),
+    }
 }
 
 async fn nothing_was_lost(stage: &mut Stage, load: Load, written: &Written) -> Outcome {

@@ -2,7 +2,7 @@ use std::{error::Error, path::Path, time::Duration};
 
 use comfy_table::Cell;
 use kv_client::{ChangeKind, Changes, ClusterState, Watch, look_up};
-use kv_local::{LocalCluster, Mode, Node, NodeState};
+use kv_local::{LocalCluster, Mode, Node};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     lines::Lines,
     terminal::Printer,
 };
-use crate::{failure, tables, traffic};
+use crate::{describe::describe, failure, tables, traffic};
 
 /// How long the nodes may take to be ready, at the start and at `wait`.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -36,7 +36,9 @@ pub async fn run(cluster: &mut LocalCluster, script: Option<&Path>) -> Result<bo
     let mut session = Session { cluster, printer: lines.printer().clone(), watch: JoinSet::new() };
     session.introduce(lines.is_terminal()).await?;
     let mut all_well = true;
+    let mut number = 0;
     while let Some(line) = lines.next().await? {
+        number += 1;
         let outcome = match Command::parse(&line) {
             Ok(None) => continue,
             Ok(Some(command)) => session.execute(command).await,
@@ -46,7 +48,9 @@ pub async fn run(cluster: &mut LocalCluster, script: Option<&Path>) -> Result<bo
             Ok(Next::Line) => {}
             Ok(Next::Exit) => break,
             Err(error) => {
-                eprintln!("error: {}", failure::chain(&*error));
+                // A person knows which line it was.
+                let place = if lines.is_terminal() { String::new() } else { format!("line {number}: ") };
+                eprintln!("error: {place}{}", failure::chain(&*error));
                 all_well = false;
             }
         }
@@ -166,31 +170,18 @@ impl Session<'_> {
             }
             Err(error) => self.print(format!("ZooKeeper does not answer: {}", failure::chain(&error))),
         }
-        let description = self.any_node().await?.describe(false).await?;
+        let description = describe(self.cluster).await?;
+        if !description.zookeeper_connected {
+            self.print(format!("as {} knew it when it last reached ZooKeeper:", description.answered_by));
+        }
         self.print(tables::nodes(&description).trim_fmt());
         Ok(())
     }
 
     async fn shards(&mut self) -> Outcome {
-        let description = self.any_node().await?.describe(false).await?;
+        let description = describe(self.cluster).await?;
         self.print(tables::shards(&description).trim_fmt());
         Ok(())
-    }
-
-    /// A client of the first node that runs: also when ZooKeeper is down.
-    async fn any_node(&mut self) -> Result<kv_client::Client, Box<dyn Error + Send + Sync>> {
-        let mut last: Box<dyn Error + Send + Sync> = "no node is running: `start` one".into();
-        for id in 0..self.cluster.node_count() {
-            let node = self.cluster.node_mut(id)?;
-            if node.state() != NodeState::Running {
-                continue;
-            }
-            match traffic::of_node(node.direct_address()).await {
-                Ok(client) => return Ok(client),
-                Err(error) => last = error.into(),
-            }
-        }
-        Err(last)
     }
 
     async fn watch(&mut self, prefix: String) -> Outcome {

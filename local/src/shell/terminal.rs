@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt, fs,
     io::{self, Write},
     path::PathBuf,
@@ -113,7 +114,12 @@ impl Hinter for Assistant {
     }
 }
 
-impl Highlighter for Assistant {}
+impl Highlighter for Assistant {
+    /// Faint, to be told from what was typed.
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
 
 impl Validator for Assistant {}
 
