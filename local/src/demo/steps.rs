@@ -5,6 +5,7 @@ use kv_local::{LocalCluster, Options};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
+    claims::{in_sync, served_by, whole},
     stage::{Outcome, Stage, say},
     summary::{outages, shown},
 };
@@ -59,26 +60,6 @@ pub async fn run(options: Options) -> Outcome {
     stage.say("All of it happened:");
     stage.show(stage.summary.table());
     stage.say("Done.");
-    Ok(())
-}
-
-/// All shards have all copies in sync and are served by their homes.
-fn whole(description: &ClusterDescription) -> Result<(), String> {
-    if description.shards.is_empty() {
-        return Err("there are no shards yet".into());
-    }
-    for shard in &description.shards {
-        let number = shard.shard;
-        if !shard.available {
-            return Err(format!("nobody serves shard {number}"));
-        }
-        if !shard.fully_replicated {
-            return Err(format!("a copy of shard {number} is not in sync"));
-        }
-        if shard.primary != shard.home {
-            return Err(format!("shard {number} is served by {} and not by its home {}", shard.primary, shard.home));
-        }
-    }
     Ok(())
 }
 
@@ -147,12 +128,6 @@ async fn show_who_holds_what(stage: &mut Stage) -> Outcome {
     Ok(())
 }
 
-/// Shards that `node` serves.
-fn served_by(description: &ClusterDescription, node: &str) -> Vec<u64> {
-    let served = description.shards.iter().filter(|shard| shard.primary == node && shard.available);
-    served.map(|shard| shard.shard).collect()
-}
-
 async fn kill_the_master(stage: &mut Stage, load: &Load, written: &Written) -> Outcome<usize> {
     sleep(UNDISTURBED).await;
     let before = stage.describe().await?;
@@ -219,20 +194,6 @@ async fn kill_the_master(stage: &mut Stage, load: &Load, written: &Written) -> O
     }
     stage.seen("a client that asks ZooKeeper gets the new master's address, and reads", address);
     Ok(killed)
-}
-
-/// Whether all placed copies of a node in `folder` are in sync.
-fn in_sync(description: &ClusterDescription, node: &str, folder: &str) -> Result<(), String> {
-    for shard in &description.shards {
-        let copies = shard.replicas.iter().filter(|copy| copy.node == node && copy.folder == folder && copy.placed);
-        for copy in copies {
-            if !copy.in_sync {
-                let (number, state, lag) = (shard.shard, &copy.state, copy.lag);
-                return Err(format!("the copy of shard {number} in {folder} is {state}, {lag} entries behind"));
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn restart(stage: &mut Stage, killed: usize) -> Outcome {
