@@ -82,12 +82,16 @@ impl Coordinator {
         if !self.wanted {
             return if self.membership.is_in_line(&view) { self.leave().await } else { Ok(()) };
         }
-        let entry = match self.membership.entry(&connection) {
-            Some(entry) if !view.connected || view.members.iter().any(|member| member.name == entry.name) => {
-                entry.clone()
+        let known = self.membership.entry(&connection).cloned();
+        let entry = match known {
+            Some(entry) if !view.connected || view.members.iter().any(|member| member.name == entry.name) => entry,
+            // Not yet seen, or removed by somebody; or none yet in this session.
+            known => {
+                if known.is_none() {
+                    self.registered.send_replace(false);
+                }
+                self.membership.register(&connection).await?
             }
-            // None yet, not yet seen, or removed by somebody.
-            _ => self.membership.register(&connection).await?,
         };
         self.registered.send_replace(true);
         if self.election.step(&view, &entry).await?.is_some() {

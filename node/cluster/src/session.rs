@@ -116,6 +116,8 @@ impl Session {
             self.shared.timeout_millis.store(millis(timeout), Ordering::Relaxed);
             info!(session = %client.session_id(), "connected to zookeeper");
             let connection = Connection { client };
+            // First, so that whoever sees the connection sees an age that belongs to it.
+            self.heartbeat(&connection).await;
             self.shared.current.send_replace(Some(connection.clone()));
             self.keep(&connection).await;
             self.shared.current.send_replace(None);

@@ -1,5 +1,7 @@
 //! Changes of shards and their delivery, against a real ZooKeeper.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::time::Duration;
