@@ -65,13 +65,16 @@ async fn work(arguments: Arguments) -> Outcome {
         demo::run(options).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut cluster = LocalCluster::start(options).await?;
-    let code = match job {
-        Job::Exec { command } => exec::run(&mut cluster, &command).await?,
-        Job::Shell | Job::Demo => {
-            let all_well = shell::run(&mut cluster, script.as_deref()).await?;
-            if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    let mut cluster;
+    let code = if let Job::Exec { command } = job {
+        cluster = LocalCluster::start(options).await?;
+        exec::run(&mut cluster, &command).await?
+    } else {
+        // First, so that a script that can't be read is said at once.
+        let lines = shell::Lines::open(script.as_deref())?;
+        cluster = LocalCluster::start(options).await?;
+        let all_well = shell::run(&mut cluster, lines).await?;
+        if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     };
     // What is kept is left in order; what is not may go as it is.
     if kept {

@@ -29,7 +29,10 @@ impl Lines {
     /// Those of opening the script or the terminal.
     pub fn open(script: Option<&Path>) -> io::Result<Self> {
         if let Some(script) = script {
-            return Self::start(plain(BufReader::new(File::open(script)?)), Printer::Plain);
+            let file = File::open(script).map_err(|error| {
+                io::Error::new(error.kind(), format!("can't read the script {}: {error}", script.display()))
+            })?;
+            return Self::start(plain(BufReader::new(file)), Printer::Plain);
         }
         if io::stdin().is_terminal() {
             let (reader, printer) = terminal::open().map_err(io::Error::other)?;

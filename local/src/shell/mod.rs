@@ -6,4 +6,5 @@ mod session;
 mod terminal;
 mod words;
 
+pub use lines::Lines;
 pub use session::run;

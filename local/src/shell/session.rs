@@ -1,4 +1,4 @@
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, time::Duration};
 
 use comfy_table::Cell;
 use kv_client::{ChangeKind, Changes, ClusterState, Watch, look_up};
@@ -31,8 +31,7 @@ enum Next {
 ///
 /// # Errors
 /// Those of starting, and of reading the input.
-pub async fn run(cluster: &mut LocalCluster, script: Option<&Path>) -> Result<bool, Box<dyn Error + Send + Sync>> {
-    let mut lines = Lines::open(script)?;
+pub async fn run(cluster: &mut LocalCluster, mut lines: Lines) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let mut session = Session { cluster, printer: lines.printer().clone(), watch: JoinSet::new() };
     session.introduce(lines.is_terminal()).await?;
     let mut all_well = true;

@@ -1,5 +1,6 @@
 use std::{
     fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -9,11 +10,9 @@ use crate::{
     process::in_path,
 };
 
-/// Names what is fetched. The directory of the jars carries its version.
+/// Names what is fetched.
 const POM: &str = include_str!("../../zookeeper/pom.xml");
 const LOGBACK: &str = include_str!("../../zookeeper/logback.xml");
-/// Increased when `pom.xml` changes: jars fetched by another one are not used.
-const JARS_VERSION: &str = "3.9.4-1";
 /// Of a failed command's output, what its error shows.
 const OUTPUT_LINES: usize = 20;
 
@@ -42,7 +41,7 @@ impl Jars {
         let lock = File::create(&lock_path).map_err(Error::file("make", &lock_path))?;
         lock.lock().map_err(Error::file("lock", &lock_path))?;
 
-        let directory = cache.join(JARS_VERSION);
+        let directory = cache.join(version());
         let java = tool("java")?;
         if !directory.is_dir() {
             fetch_into(&cache, &directory)?;
@@ -61,6 +60,13 @@ impl Jars {
     pub fn class_path(&self) -> String {
         format!("{0}:{0}/*", self.directory.display())
     }
+}
+
+/// Another one for each `pom.xml`: what another one has fetched is not used, and not taken from those who do.
+fn version() -> String {
+    let mut hasher = DefaultHasher::new();
+    (POM, LOGBACK).hash(&mut hasher);
+    format!("jars-{:016x}", hasher.finish())
 }
 
 fn cache() -> PathBuf {
