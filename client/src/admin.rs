@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kv_proto::v1::{
-    ClusterDescription, DescribeRequest, DrainRequest, ForcePromoteRequest, HandoverRequest,
-    MoveRequest, SplitRequest, cluster_client::ClusterClient,
+    ClusterDescription, DescribeRequest, DrainRequest, ForcePromoteRequest, HandoverRequest, MoveRequest, SplitRequest,
+    cluster_client::ClusterClient,
 };
 use tokio::time::{Instant, timeout_at};
 use tonic::{Response, Status, Streaming, transport::Channel};
@@ -58,10 +58,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn describe(&self, local: bool) -> Result<ClusterDescription> {
-        self.administer(Kind::Harmless, |mut cluster| async move {
-            cluster.describe(DescribeRequest { local }).await
-        })
-        .await
+        self.administer(Kind::Harmless, |mut cluster| async move { cluster.describe(DescribeRequest { local }).await })
+            .await
     }
 
     /// The description now and whenever it changes.
@@ -69,10 +67,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn watch_description(&self) -> Result<DescriptionWatch> {
-        let mut watch = DescriptionWatch {
-            client: self.clone(),
-            open: None,
-        };
+        let mut watch = DescriptionWatch { client: self.clone(), open: None };
         watch.open().await?;
         Ok(watch)
     }
@@ -82,19 +77,9 @@ impl Client {
     /// # Errors
     /// See [`Error`]; [`Error::Refused`] if the target has no copy in sync.
     pub async fn handover(&self, shard: u64, target: &str) -> Result<Handover> {
-        let request = HandoverRequest {
-            shard,
-            target: target.into(),
-        };
-        let answer = self
-            .once(request, |mut cluster, request| async move {
-                cluster.handover(request).await
-            })
-            .await?;
-        Ok(Handover {
-            epoch: answer.epoch,
-            pause: Duration::from_micros(answer.pause_micros),
-        })
+        let request = HandoverRequest { shard, target: target.into() };
+        let answer = self.once(request, |mut cluster, request| async move { cluster.handover(request).await }).await?;
+        Ok(Handover { epoch: answer.epoch, pause: Duration::from_micros(answer.pause_micros) })
     }
 
     /// Moves homes and copies off a node, or takes that back. Returns how many the node still holds.
@@ -102,15 +87,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn drain(&self, node: &str, undo: bool) -> Result<u32> {
-        let request = DrainRequest {
-            node: node.into(),
-            undo,
-        };
-        let answer = self
-            .once(request, |mut cluster, request| async move {
-                cluster.drain(request).await
-            })
-            .await?;
+        let request = DrainRequest { node: node.into(), undo };
+        let answer = self.once(request, |mut cluster, request| async move { cluster.drain(request).await }).await?;
         Ok(answer.remaining)
     }
 
@@ -119,19 +97,9 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn split(&self, shard: u64, at: Option<Bytes>) -> Result<Split> {
-        let request = SplitRequest {
-            shard,
-            at: at.unwrap_or_default(),
-        };
-        let answer = self
-            .once(request, |mut cluster, request| async move {
-                cluster.split(request).await
-            })
-            .await?;
-        Ok(Split {
-            child: answer.child,
-            at: answer.at,
-        })
+        let request = SplitRequest { shard, at: at.unwrap_or_default() };
+        let answer = self.once(request, |mut cluster, request| async move { cluster.split(request).await }).await?;
+        Ok(Split { child: answer.child, at: answer.at })
     }
 
     /// Gives a shard another home. Answered when the placement is written; the copies follow.
@@ -139,14 +107,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn move_home(&self, shard: u64, home: &str) -> Result<()> {
-        let request = MoveRequest {
-            shard,
-            home: home.into(),
-        };
-        self.once(request, |mut cluster, request| async move {
-            cluster.r#move(request).await
-        })
-        .await?;
+        let request = MoveRequest { shard, home: home.into() };
+        self.once(request, |mut cluster, request| async move { cluster.r#move(request).await }).await?;
         Ok(())
     }
 
@@ -155,49 +117,23 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn force_promote(
-        &self,
-        shard: u64,
-        node: &str,
-        empty: bool,
-        confirmed: bool,
-    ) -> Result<ForcePromotion> {
-        let request = ForcePromoteRequest {
-            shard,
-            node: node.into(),
-            empty,
-            confirmed,
-        };
-        let answer = self
-            .once(request, |mut cluster, request| async move {
-                cluster.force_promote(request).await
-            })
-            .await?;
-        Ok(ForcePromotion {
-            done: answer.done,
-            message: answer.message,
-        })
+    pub async fn force_promote(&self, shard: u64, node: &str, empty: bool, confirmed: bool) -> Result<ForcePromotion> {
+        let request = ForcePromoteRequest { shard, node: node.into(), empty, confirmed };
+        let answer =
+            self.once(request, |mut cluster, request| async move { cluster.force_promote(request).await }).await?;
+        Ok(ForcePromotion { done: answer.done, message: answer.message })
     }
 
     /// A request that changes the cluster: sent again only while it is certain that nothing was done.
-    async fn once<Q, T, F>(
-        &self,
-        request: Q,
-        call: impl Fn(ClusterClient<Channel>, Q) -> F,
-    ) -> Result<T>
+    async fn once<Q, T, F>(&self, request: Q, call: impl Fn(ClusterClient<Channel>, Q) -> F) -> Result<T>
     where
         Q: Clone,
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.administer(Kind::Plain, |cluster| call(cluster, request.clone()))
-            .await
+        self.administer(Kind::Plain, |cluster| call(cluster, request.clone())).await
     }
 
-    async fn administer<T, F>(
-        &self,
-        kind: Kind,
-        call: impl Fn(ClusterClient<Channel>) -> F,
-    ) -> Result<T>
+    async fn administer<T, F>(&self, kind: Kind, call: impl Fn(ClusterClient<Channel>) -> F) -> Result<T>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
@@ -260,9 +196,8 @@ impl DescriptionWatch {
     }
 
     async fn open(&mut self) -> Result<()> {
-        let watch = |mut cluster: ClusterClient<Channel>| async move {
-            cluster.watch(DescribeRequest::default()).await
-        };
+        let watch =
+            |mut cluster: ClusterClient<Channel>| async move { cluster.watch(DescribeRequest::default()).await };
         self.open = Some(self.client.administer(Kind::Harmless, watch).await?);
         Ok(())
     }

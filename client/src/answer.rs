@@ -42,20 +42,8 @@ pub struct BatchAnswer {
 }
 
 impl From<KeyValue> for Entry {
-    fn from(
-        KeyValue {
-            key,
-            value,
-            revision,
-            expires_at_millis,
-        }: KeyValue,
-    ) -> Self {
+    fn from(KeyValue { key, value, revision, expires_at_millis }: KeyValue) -> Self {
         let expires_at_millis = (expires_at_millis != 0).then_some(expires_at_millis);
-        Self {
-            key,
-            value,
-            revision,
-            expires_at_millis,
-        }
+        Self { key, value, revision, expires_at_millis }
     }
 }

@@ -26,10 +26,7 @@ impl Backoff {
     }
 
     fn seeded(seed: u64) -> Self {
-        Self {
-            next: Self::FIRST,
-            random: SmallRng::seed_from_u64(seed),
-        }
+        Self { next: Self::FIRST, random: SmallRng::seed_from_u64(seed) }
     }
 
     pub fn pause(&mut self) -> Duration {
@@ -50,16 +47,8 @@ mod tests {
             (0..10).map(|_| backoff.pause()).collect::<Vec<_>>()
         };
         let first = pauses(1);
-        assert!(
-            first
-                .iter()
-                .all(|pause| (Backoff::FIRST / 2..=Backoff::LONGEST).contains(pause)),
-            "{first:?}"
-        );
-        assert!(
-            first[9] >= Backoff::LONGEST / 2 && first[0] <= Backoff::FIRST,
-            "{first:?}"
-        );
+        assert!(first.iter().all(|pause| (Backoff::FIRST / 2..=Backoff::LONGEST).contains(pause)), "{first:?}");
+        assert!(first[9] >= Backoff::LONGEST / 2 && first[0] <= Backoff::FIRST, "{first:?}");
         assert_ne!(first, pauses(2));
     }
 }

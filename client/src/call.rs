@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kv_proto::v1::{
-    ErrorReason, Location, OpenSessionRequest, OpenSessionResponse, RequestContext,
-    pipeline_request::Request, pipeline_response::Response,
+    ErrorReason, Location, OpenSessionRequest, OpenSessionResponse, RequestContext, pipeline_request::Request,
+    pipeline_response::Response,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -19,28 +19,16 @@ use crate::{
 impl Client {
     /// A request that changes nothing, sent again until it is answered or the deadline has passed.
     pub(crate) async fn read(&self, key: &Bytes, request: Request) -> Result<Response> {
-        self.call(key, Kind::Harmless, request, Instant::now() + self.deadline)
-            .await
+        self.call(key, Kind::Harmless, request, Instant::now() + self.deadline).await
     }
 
     /// A write, sent again only where that is free or applied once.
     pub(crate) async fn write(&self, key: &Bytes, request: Request) -> Result<Response> {
-        let kind = if self.sessions {
-            Kind::Once
-        } else {
-            Kind::Plain
-        };
-        self.call(key, kind, request, Instant::now() + self.deadline)
-            .await
+        let kind = if self.sessions { Kind::Once } else { Kind::Plain };
+        self.call(key, kind, request, Instant::now() + self.deadline).await
     }
 
-    async fn call(
-        &self,
-        key: &Bytes,
-        kind: Kind,
-        mut request: Request,
-        deadline: Instant,
-    ) -> Result<Response> {
+    async fn call(&self, key: &Bytes, kind: Kind, mut request: Request, deadline: Instant) -> Result<Response> {
         let shared = &self.shared;
         let mut progress = Progress::new(kind);
         let mut number: Option<Number> = None;
@@ -52,18 +40,10 @@ impl Client {
             }
             let attempt_deadline = match kind {
                 Kind::Plain => deadline,
-                Kind::Harmless | Kind::Once => {
-                    deadline.min(Instant::now() + shared.options.attempt_timeout)
-                }
+                Kind::Harmless | Kind::Once => deadline.min(Instant::now() + shared.options.attempt_timeout),
             };
-            set_context(
-                &mut request,
-                context(&shared.cluster, number.as_ref(), attempt_deadline),
-            );
-            let failure = match shared
-                .attempt(key, request.clone(), attempt_deadline, &mut avoided)
-                .await
-            {
+            set_context(&mut request, context(&shared.cluster, number.as_ref(), attempt_deadline));
+            let failure = match shared.attempt(key, request.clone(), attempt_deadline, &mut avoided).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -97,9 +77,7 @@ impl Client {
         };
         match timeout_at(deadline, taking).await {
             Ok(result) => result,
-            Err(_) => Err(Error::Unavailable(
-                "no session of the shard was free in time".into(),
-            )),
+            Err(_) => Err(Error::Unavailable("no session of the shard was free in time".into())),
         }
     }
 
@@ -113,10 +91,7 @@ impl Client {
         if let Some(session) = shared.sessions.get(key) {
             return Ok(session);
         }
-        let request = Request::OpenSession(OpenSessionRequest {
-            context: None,
-            key: key.clone(),
-        });
+        let request = Request::OpenSession(OpenSessionRequest { context: None, key: key.clone() });
         // Boxed, since opening a session is itself a call. One that is opened twice does no harm: the shard evicts it.
         let answer = Box::pin(self.call(key, Kind::Harmless, request, deadline)).await?;
         let Response::OpenSession(OpenSessionResponse { session, location }) = answer else {
@@ -144,15 +119,13 @@ impl Shared {
         avoided: &mut Option<Arc<str>>,
     ) -> Result<Response, Failure> {
         let now = std::time::Instant::now();
-        let route = self.routing.get(key).filter(|route| {
-            avoided.as_ref() != Some(&route.address) && !self.nodes.is_shunned(&route.address, now)
-        });
+        let route = self
+            .routing
+            .get(key)
+            .filter(|route| avoided.as_ref() != Some(&route.address) && !self.nodes.is_shunned(&route.address, now));
         let address = match &route {
             Some(route) => route.address.clone(),
-            None => self
-                .nodes
-                .any(avoided.as_deref(), now)
-                .ok_or_else(|| Failure::not_sent("no node is known"))?,
+            None => self.nodes.any(avoided.as_deref(), now).ok_or_else(|| Failure::not_sent("no node is known"))?,
         };
         let result = match self.pool.get(&address, &self.options, deadline).await {
             Ok(connection) => connection.send(request, deadline).await,

@@ -10,8 +10,7 @@ use kv_proto::v1::{Location, pipeline_request::Request, pipeline_response::Respo
 use tokio::time::Instant;
 
 use crate::{
-    Batch, BatchAnswer, ClientOptions, Delete, DeleteAnswer, Discovery, Entry, Error, Get, Put,
-    PutAnswer, Result,
+    Batch, BatchAnswer, ClientOptions, Delete, DeleteAnswer, Discovery, Entry, Error, Get, Put, PutAnswer, Result,
     connection::Pool,
     discovery::{self, ClusterState},
     nodes::Nodes,
@@ -56,33 +55,20 @@ impl Client {
         options.validate()?;
         let addresses = match &options.discovery {
             Discovery::Nodes(addresses) => addresses.clone(),
-            Discovery::ZooKeeper(zookeeper) => {
-                match discovery::look_up(zookeeper, options.deadline).await? {
-                    ClusterState::Dead => return Err(Error::ClusterDead),
-                    state @ ClusterState::Alive { .. } => state.addresses(),
-                }
-            }
+            Discovery::ZooKeeper(zookeeper) => match discovery::look_up(zookeeper, options.deadline).await? {
+                ClusterState::Dead => return Err(Error::ClusterDead),
+                state @ ClusterState::Alive { .. } => state.addresses(),
+            },
         };
-        let client = Self {
-            deadline: options.deadline,
-            sessions: options.sessions,
-            shared: Shared::new(options, addresses),
-        };
+        let client =
+            Self { deadline: options.deadline, sessions: options.sessions, shared: Shared::new(options, addresses) };
         let deadline = Instant::now() + client.deadline;
         let mut last = Error::Unavailable("no node is known".into());
         for address in client.shared.nodes.addresses() {
-            match client
-                .shared
-                .pool
-                .get(&address, &client.shared.options, deadline)
-                .await
-            {
+            match client.shared.pool.get(&address, &client.shared.options, deadline).await {
                 Ok(_) => return Ok(client),
                 Err(failure) => {
-                    client
-                        .shared
-                        .nodes
-                        .shun(&address, std::time::Instant::now());
+                    client.shared.nodes.shun(&address, std::time::Instant::now());
                     last = failure.into_error();
                 }
             }
@@ -94,19 +80,19 @@ impl Client {
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         let deadline = deadline.min(ClientOptions::MAX_DURATION);
-        Self {
-            deadline,
-            ..self.clone()
-        }
+        Self { deadline, ..self.clone() }
+    }
+
+    /// How long a request of this client may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// The same client, its writes with or without a session (see [`ClientOptions::sessions`]).
     #[must_use]
     pub fn with_sessions(&self, sessions: bool) -> Self {
-        Self {
-            sessions,
-            ..self.clone()
-        }
+        Self { sessions, ..self.clone() }
     }
 
     /// The last acknowledged value of a key; `None` if it does not exist.
@@ -130,10 +116,9 @@ impl Client {
         let Put(request) = put.into();
         let key = request.key.clone();
         match self.write(&key, Request::Put(request)).await? {
-            Response::Put(answer) => Ok(PutAnswer {
-                revision: answer.revision,
-                previous: answer.previous.map(Entry::from),
-            }),
+            Response::Put(answer) => {
+                Ok(PutAnswer { revision: answer.revision, previous: answer.previous.map(Entry::from) })
+            }
             other => Err(Error::OutcomeUnknown(unexpected(&other))),
         }
     }
@@ -161,13 +146,9 @@ impl Client {
     /// See [`Error`]; [`Error::CrossShard`] if its keys are of several shards, [`Error::RevisionMismatch`] if a key has
     /// another revision than expected, [`Error::Invalid`] if the batch is empty.
     pub async fn batch(&self, batch: Batch) -> Result<BatchAnswer> {
-        let key = batch
-            .first_key()
-            .ok_or_else(|| Error::Invalid("the batch is empty: add an operation".into()))?;
+        let key = batch.first_key().ok_or_else(|| Error::Invalid("the batch is empty: add an operation".into()))?;
         match self.write(&key, Request::Batch(batch.0)).await? {
-            Response::Batch(answer) => Ok(BatchAnswer {
-                revision: answer.revision,
-            }),
+            Response::Batch(answer) => Ok(BatchAnswer { revision: answer.revision }),
             other => Err(Error::OutcomeUnknown(unexpected(&other))),
         }
     }
@@ -237,9 +218,7 @@ impl Shared {
             };
             let state = discovery::look_up(zookeeper, deadline).await;
             if let (Ok(state), Some(shared)) = (&state, shared.upgrade()) {
-                shared
-                    .dead
-                    .store(*state == ClusterState::Dead, Ordering::Release);
+                shared.dead.store(*state == ClusterState::Dead, Ordering::Release);
                 for address in state.addresses() {
                     shared.nodes.add(&address);
                 }

@@ -1,8 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kv_proto::v1::{
-    cluster_client::ClusterClient, kv_client::KvClient, pipeline_request::Request,
-    pipeline_response::Response,
+    cluster_client::ClusterClient, kv_client::KvClient, pipeline_request::Request, pipeline_response::Response,
 };
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -41,9 +40,8 @@ impl Connection {
     /// Connects to `host:port`. Whatever fails here is definite: no request was sent.
     pub async fn open(address: &Arc<str>, options: &ClientOptions) -> Result<Self, Failure> {
         let connecting = async {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-                Failure::not_sent(format!("address {address:?} is not host:port: {error}"))
-            })?;
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .map_err(|error| Failure::not_sent(format!("address {address:?} is not host:port: {error}")))?;
             let channel = endpoint
                 .connect_timeout(options.connect_timeout)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -54,14 +52,12 @@ impl Connection {
                 .tcp_nodelay(true)
                 .connect()
                 .await
-                .map_err(|error| {
-                    Failure::not_sent(format!("can't connect to {address}: {}", innermost(&error)))
-                })?;
+                .map_err(|error| Failure::not_sent(format!("can't connect to {address}: {}", innermost(&error))))?;
             let client = kv_client(channel.clone());
             let requests = match options.transport {
-                Transport::Pipeline => Requests::Pipeline(
-                    pipeline::Pipeline::open(client, address.clone(), options.in_flight).await?,
-                ),
+                Transport::Pipeline => {
+                    Requests::Pipeline(pipeline::Pipeline::open(client, address.clone(), options.in_flight).await?)
+                }
                 Transport::Unary => Requests::Unary(unary::Unary::new(client, options.in_flight)),
             };
             Ok(Self { channel, requests })
@@ -70,9 +66,7 @@ impl Connection {
             Ok(opened) => opened,
             Err(_) => {
                 let limit = options.connect_timeout;
-                Err(Failure::not_sent(format!(
-                    "can't connect to {address} within {limit:?}"
-                )))
+                Err(Failure::not_sent(format!("can't connect to {address} within {limit:?}")))
             }
         }
     }

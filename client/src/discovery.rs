@@ -48,10 +48,7 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(8);
 /// # Errors
 /// [`Error::ZooKeeper`] if it can't be reached within `deadline` (8 s at most), or holds what can't be read.
 pub async fn look_up(zookeeper: &str, deadline: Duration) -> Result<ClusterState> {
-    let error = |message: String| Error::ZooKeeper {
-        address: zookeeper.to_owned(),
-        message,
-    };
+    let error = |message: String| Error::ZooKeeper { address: zookeeper.to_owned(), message };
     let deadline = deadline.min(LOOK_UP_TIMEOUT);
     match tokio::time::timeout(deadline, read(zookeeper)).await {
         Ok(result) => result.map_err(error),
@@ -60,16 +57,12 @@ pub async fn look_up(zookeeper: &str, deadline: Duration) -> Result<ClusterState
 }
 
 async fn read(zookeeper: &str) -> Result<ClusterState, String> {
-    let (servers, root) = zookeeper
-        .split_once('/')
-        .ok_or("the root is missing: give host:port/root")?;
+    let (servers, root) = zookeeper.split_once('/').ok_or("the root is missing: give host:port/root")?;
     if servers.is_empty() || root.is_empty() || root.ends_with('/') {
         return Err("it is not of the form host:port,host:port/root".into());
     }
     let text = |error: zk::Error| error.to_string();
-    let connector = zk::Client::connector()
-        .with_session_timeout(SESSION_TIMEOUT)
-        .with_fail_eagerly();
+    let connector = zk::Client::connector().with_session_timeout(SESSION_TIMEOUT).with_fail_eagerly();
     let client = connector.connect(servers).await.map_err(text)?;
     let path = |name: &str| format!("/{root}/{name}");
     // A follower may lag behind: what it says is of now only after a sync.
@@ -114,9 +107,7 @@ impl ClusterState {
             Self::Dead => Vec::new(),
             Self::Alive { master, members } => {
                 let mut addresses = vec![master.address.clone()];
-                let others = members
-                    .iter()
-                    .filter(|member| member.address != master.address);
+                let others = members.iter().filter(|member| member.address != master.address);
                 addresses.extend(others.map(|member| member.address.clone()));
                 addresses
             }
@@ -130,11 +121,7 @@ mod tests {
 
     #[test]
     fn fields_of_a_newer_format_are_passed_over() {
-        let master: Master = parse(
-            "master",
-            br#"{"format":2,"id":"n0","address":"h:1","more":[1]}"#,
-        )
-        .expect("valid");
+        let master: Master = parse("master", br#"{"format":2,"id":"n0","address":"h:1","more":[1]}"#).expect("valid");
         assert_eq!((master.id.as_str(), master.address.as_str()), ("n0", "h:1"));
         let member: Member = parse("m", br#"{"node":"n1","address":"h:2"}"#).expect("valid");
         assert_eq!(member.id, "n1");
@@ -143,18 +130,9 @@ mod tests {
 
     #[test]
     fn the_master_is_asked_first_and_nobody_twice() {
-        let member = |address: &str| Member {
-            id: String::new(),
-            address: address.into(),
-        };
-        let master = Master {
-            id: "b".into(),
-            address: "b:1".into(),
-        };
-        let state = ClusterState::Alive {
-            master,
-            members: vec![member("a:1"), member("b:1")],
-        };
+        let member = |address: &str| Member { id: String::new(), address: address.into() };
+        let master = Master { id: "b".into(), address: "b:1".into() };
+        let state = ClusterState::Alive { master, members: vec![member("a:1"), member("b:1")] };
         assert_eq!(state.addresses(), ["b:1", "a:1"]);
     }
 
@@ -168,9 +146,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_without_a_root_is_refused_before_anything_is_asked() {
         for address in ["127.0.0.1:1", "127.0.0.1:1/", "/root"] {
-            let error = look_up(address, Duration::from_secs(1))
-                .await
-                .expect_err("no root");
+            let error = look_up(address, Duration::from_secs(1)).await.expect_err("no root");
             assert!(matches!(error, Error::ZooKeeper { .. }), "{error}");
         }
     }

@@ -33,16 +33,8 @@ impl Failure {
     }
 
     fn of(reason: ErrorReason, message: String, definite: bool, unanswered: bool) -> Self {
-        let info = ErrorInfo {
-            reason: reason.into(),
-            message,
-            definite,
-            ..ErrorInfo::default()
-        };
-        Self {
-            info: Box::new(info),
-            unanswered,
-        }
+        let info = ErrorInfo { reason: reason.into(), message, definite, ..ErrorInfo::default() };
+        Self { info: Box::new(info), unanswered }
     }
 
     pub fn info(&self) -> &ErrorInfo {
@@ -64,16 +56,10 @@ impl Failure {
             ErrorReason::Invalid => Error::Invalid(message),
             ErrorReason::Exhausted => Error::Exhausted(message),
             ErrorReason::NotAvailable | ErrorReason::OutcomeUnknown => Error::Unavailable(message),
-            ErrorReason::RevisionMismatch => Error::RevisionMismatch {
-                actual: self.info.actual_revision,
-            },
-            ErrorReason::CrossShard => Error::CrossShard {
-                boundary: self.info.boundary,
-            },
+            ErrorReason::RevisionMismatch => Error::RevisionMismatch { actual: self.info.actual_revision },
+            ErrorReason::CrossShard => Error::CrossShard { boundary: self.info.boundary },
             ErrorReason::WrongCluster => Error::WrongCluster(message),
-            ErrorReason::Compacted => Error::Compacted {
-                token: self.info.boundary,
-            },
+            ErrorReason::Compacted => Error::Compacted { token: self.info.boundary },
             ErrorReason::NoSuch => Error::NoSuch(message),
             ErrorReason::Refused | ErrorReason::SessionExpired => Error::Refused(message),
             ErrorReason::Fault | ErrorReason::Unspecified => Error::Fault(message),
@@ -83,10 +69,7 @@ impl Failure {
 
 impl From<ErrorInfo> for Failure {
     fn from(info: ErrorInfo) -> Self {
-        Self {
-            info: Box::new(info),
-            unanswered: false,
-        }
+        Self { info: Box::new(info), unanswered: false }
     }
 }
 
@@ -119,11 +102,7 @@ fn describe(status: &tonic::Status) -> String {
         }
         cause = error.source();
     }
-    if text.is_empty() {
-        format!("gRPC status {:?}", status.code())
-    } else {
-        text
-    }
+    if text.is_empty() { format!("gRPC status {:?}", status.code()) } else { text }
 }
 
 #[cfg(test)]
@@ -139,8 +118,7 @@ mod tests {
             ..ErrorInfo::default()
         };
         let details = info.encode_to_vec().into();
-        let status =
-            tonic::Status::with_details(tonic::Code::FailedPrecondition, "mismatch", details);
+        let status = tonic::Status::with_details(tonic::Code::FailedPrecondition, "mismatch", details);
         let failure = Failure::from(status);
         assert!(failure.is_definite() && !failure.unanswered);
         assert_eq!(failure.into_error(), Error::RevisionMismatch { actual: 7 });
@@ -156,12 +134,7 @@ mod tests {
 
     #[test]
     fn a_reason_of_a_newer_node_is_kept_as_a_fault() {
-        let info = ErrorInfo {
-            reason: 99,
-            message: "new".into(),
-            definite: true,
-            ..ErrorInfo::default()
-        };
+        let info = ErrorInfo { reason: 99, message: "new".into(), definite: true, ..ErrorInfo::default() };
         assert_eq!(Failure::from(info).into_error(), Error::Fault("new".into()));
     }
 }

@@ -26,9 +26,7 @@ mod watch;
 
 /// How the cluster describes itself, as on the wire.
 pub mod description {
-    pub use kv_proto::v1::{
-        ClusterDescription, NodeDescription, ReplicaDescription, ShardDescription,
-    };
+    pub use kv_proto::v1::{ClusterDescription, NodeDescription, ReplicaDescription, ShardDescription};
 }
 
 pub use admin::{DescriptionWatch, ForcePromotion, Handover, Split};

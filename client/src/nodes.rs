@@ -26,10 +26,7 @@ impl Nodes {
 
     pub fn new(addresses: impl IntoIterator<Item = String>) -> Self {
         let first = RandomState::new().hash_one(0) as usize;
-        let nodes = Self {
-            known: RwLock::new(Vec::new()),
-            first,
-        };
+        let nodes = Self { known: RwLock::new(Vec::new()), first };
         for address in addresses {
             nodes.add(&address);
         }
@@ -37,37 +34,25 @@ impl Nodes {
     }
 
     pub fn add(&self, address: &str) {
-        if address.is_empty()
-            || self.read(|known| known.iter().any(|node| node.address.as_ref() == address))
-        {
+        if address.is_empty() || self.read(|known| known.iter().any(|node| node.address.as_ref() == address)) {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < Self::MAX_KNOWN
-            && !known.iter().any(|node| node.address.as_ref() == address)
-        {
-            known.push(Node {
-                address: address.into(),
-                shunned_until: None,
-            });
+        if known.len() < Self::MAX_KNOWN && !known.iter().any(|node| node.address.as_ref() == address) {
+            known.push(Node { address: address.into(), shunned_until: None });
         }
     }
 
     /// Whether a node answered lately, or was not asked.
     pub fn is_shunned(&self, address: &str, now: Instant) -> bool {
-        self.read(|known| {
-            known
-                .iter()
-                .any(|node| node.address.as_ref() == address && node.is_shunned(now))
-        })
+        self.read(|known| known.iter().any(|node| node.address.as_ref() == address && node.is_shunned(now)))
     }
 
     /// Any node: one that is neither `avoided` nor shunned, else one that is not `avoided`, else any.
     pub fn any(&self, avoided: Option<&str>, now: Instant) -> Option<Arc<str>> {
         self.read(|known| {
             let first = self.first.checked_rem(known.len())?;
-            let rank =
-                |node: &&Node| (avoided == Some(node.address.as_ref()), node.is_shunned(now));
+            let rank = |node: &&Node| (avoided == Some(node.address.as_ref()), node.is_shunned(now));
             let in_turn = known[first..].iter().chain(&known[..first]);
             in_turn.min_by_key(rank).map(|node| node.address.clone())
         })
@@ -79,10 +64,7 @@ impl Nodes {
 
     fn set(&self, address: &str, until: Option<Instant>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = known
-            .iter_mut()
-            .find(|node| node.address.as_ref() == address)
-        {
+        if let Some(node) = known.iter_mut().find(|node| node.address.as_ref() == address) {
             node.shunned_until = until;
         }
     }

@@ -83,21 +83,15 @@ impl ClientOptions {
         for (name, value) in durations {
             if value.is_zero() || value > Self::MAX_DURATION {
                 let bound = Self::MAX_DURATION;
-                return Err(Error::Invalid(format!(
-                    "{name} is {value:?}: give more than 0 and at most {bound:?}"
-                )));
+                return Err(Error::Invalid(format!("{name} is {value:?}: give more than 0 and at most {bound:?}")));
             }
         }
         if !(1..=Self::MAX_IN_FLIGHT).contains(&self.in_flight) {
             let (value, bound) = (self.in_flight, Self::MAX_IN_FLIGHT);
-            return Err(Error::Invalid(format!(
-                "in_flight is {value}: give 1 to {bound}"
-            )));
+            return Err(Error::Invalid(format!("in_flight is {value}: give 1 to {bound}")));
         }
         if self.discovery == Discovery::Nodes(Vec::new()) {
-            return Err(Error::Invalid(
-                "no node is given: give at least one host:port".into(),
-            ));
+            return Err(Error::Invalid("no node is given: give at least one host:port".into()));
         }
         Ok(())
     }
@@ -111,28 +105,9 @@ mod tests {
     fn options_outside_their_bounds_are_refused_by_name() {
         let good = ClientOptions::new(Discovery::Nodes(vec!["127.0.0.1:1".into()]));
         assert_eq!(good.validate(), Ok(()));
-        let refused =
-            |options: ClientOptions| options.validate().expect_err("out of bounds").to_string();
-        assert!(
-            refused(ClientOptions {
-                in_flight: 0,
-                ..good.clone()
-            })
-            .contains("in_flight is 0")
-        );
-        assert!(
-            refused(ClientOptions {
-                deadline: Duration::ZERO,
-                ..good.clone()
-            })
-            .contains("deadline")
-        );
-        assert!(
-            refused(ClientOptions {
-                discovery: Discovery::Nodes(vec![]),
-                ..good
-            })
-            .contains("no node")
-        );
+        let refused = |options: ClientOptions| options.validate().expect_err("out of bounds").to_string();
+        assert!(refused(ClientOptions { in_flight: 0, ..good.clone() }).contains("in_flight is 0"));
+        assert!(refused(ClientOptions { deadline: Duration::ZERO, ..good.clone() }).contains("deadline"));
+        assert!(refused(ClientOptions { discovery: Discovery::Nodes(vec![]), ..good }).contains("no node"));
     }
 }

@@ -10,37 +10,20 @@ pub(crate) struct RangeMap<V> {
 
 impl<V: Clone> RangeMap<V> {
     pub const fn new() -> Self {
-        Self {
-            ranges: BTreeMap::new(),
-        }
+        Self { ranges: BTreeMap::new() }
     }
 
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let (_, (end, value)) = self
-            .ranges
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()?;
+        let (_, (end, value)) = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
         is_before(key, end).then_some(value)
     }
 
     /// The values of all ranges that share a key with `[start, end)`.
-    pub fn overlapping<'a>(
-        &'a self,
-        start: &'a [u8],
-        end: &'a [u8],
-    ) -> impl Iterator<Item = &'a V> {
-        let first = self
-            .ranges
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(start)))
-            .next_back();
+    pub fn overlapping<'a>(&'a self, start: &'a [u8], end: &'a [u8]) -> impl Iterator<Item = &'a V> {
+        let first = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(start))).next_back();
         let first = first.filter(|(_, (end, _))| is_before(start, end));
-        let rest = self
-            .ranges
-            .range::<[u8], _>((Bound::Excluded(start), Bound::Unbounded));
-        first
-            .into_iter()
-            .chain(rest.take_while(move |(start, _)| is_before(start, end)))
-            .map(|(_, (_, value))| value)
+        let rest = self.ranges.range::<[u8], _>((Bound::Excluded(start), Bound::Unbounded));
+        first.into_iter().chain(rest.take_while(move |(start, _)| is_before(start, end))).map(|(_, (_, value))| value)
     }
 
     /// Gives `[start, end)` this value; what other ranges have beyond it they keep.
@@ -49,24 +32,14 @@ impl<V: Clone> RangeMap<V> {
             return;
         }
         let mut cut = Vec::new();
-        let before = self
-            .ranges
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(start.as_ref())))
-            .next_back();
+        let before = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(start.as_ref()))).next_back();
         if let Some((first, (last, _))) = before
             && is_before(&start, last)
         {
             cut.push(first.clone());
         }
-        let inside = self
-            .ranges
-            .range::<[u8], _>((Bound::Excluded(start.as_ref()), Bound::Unbounded));
-        cut.extend(
-            inside
-                .map(|(first, _)| first)
-                .take_while(|first| is_before(first, &end))
-                .cloned(),
-        );
+        let inside = self.ranges.range::<[u8], _>((Bound::Excluded(start.as_ref()), Bound::Unbounded));
+        cut.extend(inside.map(|(first, _)| first).take_while(|first| is_before(first, &end)).cloned());
         for first in cut {
             let Some((last, old)) = self.ranges.remove(&first) else {
                 continue;
@@ -115,10 +88,7 @@ mod tests {
     #[test]
     fn a_range_is_found_by_its_keys_only() {
         let map = map(&[("b", "d", 1), ("d", "", 2)]);
-        assert_eq!(
-            values(&map, "abcdz"),
-            [None, Some(1), Some(1), Some(2), Some(2)]
-        );
+        assert_eq!(values(&map, "abcdz"), [None, Some(1), Some(1), Some(2), Some(2)]);
         assert_eq!(map.get(b"c\xff"), Some(&1));
     }
 
@@ -127,26 +97,12 @@ mod tests {
         let split = map(&[("", "", 1), ("m", "", 2)]);
         assert_eq!(values(&split, "alm"), [Some(1), Some(1), Some(2)]);
         let middle = map(&[("", "", 1), ("c", "f", 2)]);
-        assert_eq!(
-            values(&middle, "bcef"),
-            [Some(1), Some(2), Some(2), Some(1)]
-        );
+        assert_eq!(values(&middle, "bcef"), [Some(1), Some(2), Some(2), Some(1)]);
         assert_eq!(middle.len(), 3);
         let over = map(&[("b", "d", 1), ("e", "g", 2), ("h", "", 3), ("c", "i", 4)]);
         assert_eq!(
             values(&over, "abcdefghij"),
-            [
-                None,
-                Some(1),
-                Some(4),
-                Some(4),
-                Some(4),
-                Some(4),
-                Some(4),
-                Some(4),
-                Some(3),
-                Some(3)
-            ]
+            [None, Some(1), Some(4), Some(4), Some(4), Some(4), Some(4), Some(4), Some(3), Some(3)]
         );
         let empty = map(&[("d", "b", 1), ("d", "d", 1)]);
         assert_eq!(empty.len(), 0);
@@ -155,18 +111,8 @@ mod tests {
     #[test]
     fn overlapping_ranges_are_all_found() {
         let map = map(&[("b", "d", 1), ("e", "g", 2), ("h", "", 3)]);
-        let found = |start: &str, end: &str| {
-            map.overlapping(start.as_bytes(), end.as_bytes())
-                .copied()
-                .collect()
-        };
-        let found: [Vec<u32>; 5] = [
-            found("", ""),
-            found("c", "e"),
-            found("c", "f"),
-            found("d", "e"),
-            found("z", ""),
-        ];
+        let found = |start: &str, end: &str| map.overlapping(start.as_bytes(), end.as_bytes()).copied().collect();
+        let found: [Vec<u32>; 5] = [found("", ""), found("c", "e"), found("c", "f"), found("d", "e"), found("z", "")];
         assert_eq!(found, [vec![1, 2, 3], vec![1], vec![1, 2], vec![], vec![3]]);
     }
 }

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kv_proto::v1::{
-    BatchOperation, BatchRequest, CheckOperation, DeleteOperation, DeleteRequest, GetRequest,
-    Precondition, PutOperation, PutRequest, batch_operation::Operation,
+    BatchOperation, BatchRequest, CheckOperation, DeleteOperation, DeleteRequest, GetRequest, Precondition,
+    PutOperation, PutRequest, batch_operation::Operation,
 };
 
 /// A linearizable read of one key.
@@ -25,10 +25,7 @@ pub struct Batch(pub(crate) BatchRequest);
 impl Get {
     /// Reads `key` under the primary's lease.
     pub fn new(key: impl Into<Bytes>) -> Self {
-        Self(GetRequest {
-            key: key.into(),
-            ..GetRequest::default()
-        })
+        Self(GetRequest { key: key.into(), ..GetRequest::default() })
     }
 
     /// Asks every copy instead of relying on the lease: correct without any assumption about clocks.
@@ -42,19 +39,13 @@ impl Get {
 impl Put {
     /// Sets `key` to `value`, whatever it was.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self(PutRequest {
-            key: key.into(),
-            value: value.into(),
-            ..PutRequest::default()
-        })
+        Self(PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() })
     }
 
     /// Only if the key has this revision (0: does not exist).
     #[must_use]
     pub fn expected_revision(mut self, revision: u64) -> Self {
-        self.0.precondition = Some(Precondition {
-            expected_revision: revision,
-        });
+        self.0.precondition = Some(Precondition { expected_revision: revision });
         self
     }
 
@@ -82,18 +73,13 @@ impl Put {
 impl Delete {
     /// Deletes `key`, whatever it is.
     pub fn new(key: impl Into<Bytes>) -> Self {
-        Self(DeleteRequest {
-            key: key.into(),
-            ..DeleteRequest::default()
-        })
+        Self(DeleteRequest { key: key.into(), ..DeleteRequest::default() })
     }
 
     /// Only if the key has this revision.
     #[must_use]
     pub fn expected_revision(mut self, revision: u64) -> Self {
-        self.0.precondition = Some(Precondition {
-            expected_revision: revision,
-        });
+        self.0.precondition = Some(Precondition { expected_revision: revision });
         self
     }
 
@@ -115,47 +101,25 @@ impl Batch {
     /// Adds a put. `return_previous` has no meaning within a batch and is left out.
     #[must_use]
     pub fn put(self, put: impl Into<Put>) -> Self {
-        let PutRequest {
-            key,
-            value,
-            precondition,
-            ttl_millis,
-            context: _,
-            return_previous: _,
-        } = put.into().0;
-        self.with(Operation::Put(PutOperation {
-            key,
-            value,
-            precondition,
-            ttl_millis,
-        }))
+        let PutRequest { key, value, precondition, ttl_millis, context: _, return_previous: _ } = put.into().0;
+        self.with(Operation::Put(PutOperation { key, value, precondition, ttl_millis }))
     }
 
     /// Adds a delete. `return_previous` has no meaning within a batch and is left out.
     #[must_use]
     pub fn delete(self, delete: impl Into<Delete>) -> Self {
-        let DeleteRequest {
-            key,
-            precondition,
-            context: _,
-            return_previous: _,
-        } = delete.into().0;
+        let DeleteRequest { key, precondition, context: _, return_previous: _ } = delete.into().0;
         self.with(Operation::Delete(DeleteOperation { key, precondition }))
     }
 
     /// Changes nothing, but the batch is applied only if `key` has this revision (0: does not exist).
     #[must_use]
     pub fn check(self, key: impl Into<Bytes>, expected_revision: u64) -> Self {
-        self.with(Operation::Check(CheckOperation {
-            key: key.into(),
-            expected_revision,
-        }))
+        self.with(Operation::Check(CheckOperation { key: key.into(), expected_revision }))
     }
 
     fn with(mut self, operation: Operation) -> Self {
-        self.0.operations.push(BatchOperation {
-            operation: Some(operation),
-        });
+        self.0.operations.push(BatchOperation { operation: Some(operation) });
         self
     }
 
@@ -198,20 +162,8 @@ mod tests {
 
     #[test]
     fn a_ttl_is_rounded_up() {
-        assert_eq!(
-            Put::new("k", "v")
-                .ttl(Duration::from_micros(1))
-                .0
-                .ttl_millis,
-            1
-        );
-        assert_eq!(
-            Put::new("k", "v")
-                .ttl(Duration::from_micros(2001))
-                .0
-                .ttl_millis,
-            3
-        );
+        assert_eq!(Put::new("k", "v").ttl(Duration::from_micros(1)).0.ttl_millis, 1);
+        assert_eq!(Put::new("k", "v").ttl(Duration::from_micros(2001)).0.ttl_millis, 3);
         assert_eq!(Put::new("k", "v").ttl(Duration::MAX).0.ttl_millis, u64::MAX);
     }
 

@@ -34,21 +34,14 @@ pub(crate) enum Verdict {
 
 impl Progress {
     pub const fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            maybe_applied: false,
-        }
+        Self { kind, maybe_applied: false }
     }
 
     pub fn judge(&mut self, failure: &Failure) -> Verdict {
         use ErrorReason::{Exhausted, NotAvailable, RevisionMismatch, SessionExpired};
         if !failure.is_definite() {
             self.maybe_applied = self.kind != Kind::Harmless;
-            return if self.kind == Kind::Plain {
-                self.fail(failure)
-            } else {
-                Verdict::Again
-            };
+            return if self.kind == Kind::Plain { self.fail(failure) } else { Verdict::Again };
         }
         match (failure.reason(), self.kind) {
             (NotAvailable | Exhausted, _) => Verdict::Again,
@@ -61,11 +54,7 @@ impl Progress {
 
     /// The error when there is no time left for another attempt.
     pub fn give_up(&self, last: &Failure) -> Error {
-        if self.maybe_applied {
-            Error::OutcomeUnknown(last.info().message.clone())
-        } else {
-            last.clone().into_error()
-        }
+        if self.maybe_applied { Error::OutcomeUnknown(last.info().message.clone()) } else { last.clone().into_error() }
     }
 
     fn fail(&self, failure: &Failure) -> Verdict {
@@ -80,13 +69,7 @@ mod tests {
     use super::*;
 
     fn answer(reason: ErrorReason, definite: bool) -> Failure {
-        ErrorInfo {
-            reason: reason.into(),
-            definite,
-            message: "m".into(),
-            ..ErrorInfo::default()
-        }
-        .into()
+        ErrorInfo { reason: reason.into(), definite, message: "m".into(), ..ErrorInfo::default() }.into()
     }
 
     fn unknown() -> Error {
@@ -97,19 +80,9 @@ mod tests {
     fn what_is_definite_and_passes_is_sent_again() {
         for kind in [Kind::Harmless, Kind::Once, Kind::Plain] {
             let mut progress = Progress::new(kind);
-            assert_eq!(
-                progress.judge(&answer(ErrorReason::NotAvailable, true)),
-                Verdict::Again
-            );
-            assert_eq!(
-                progress.judge(&answer(ErrorReason::Exhausted, true)),
-                Verdict::Again
-            );
-            assert!(
-                progress
-                    .give_up(&answer(ErrorReason::NotAvailable, true))
-                    .is_definite()
-            );
+            assert_eq!(progress.judge(&answer(ErrorReason::NotAvailable, true)), Verdict::Again);
+            assert_eq!(progress.judge(&answer(ErrorReason::Exhausted, true)), Verdict::Again);
+            assert!(progress.give_up(&answer(ErrorReason::NotAvailable, true)).is_definite());
             let invalid = Verdict::Fail(Error::Invalid("m".into()));
             assert_eq!(progress.judge(&answer(ErrorReason::Invalid, true)), invalid);
         }
@@ -118,41 +91,24 @@ mod tests {
     #[test]
     fn an_unknown_outcome_is_sent_again_only_under_a_session() {
         let lost = answer(ErrorReason::OutcomeUnknown, false);
-        assert_eq!(
-            Progress::new(Kind::Plain).judge(&lost),
-            Verdict::Fail(unknown())
-        );
+        assert_eq!(Progress::new(Kind::Plain).judge(&lost), Verdict::Fail(unknown()));
         assert_eq!(Progress::new(Kind::Once).judge(&lost), Verdict::Again);
         assert_eq!(Progress::new(Kind::Harmless).judge(&lost), Verdict::Again);
     }
 
     #[test]
     fn after_an_unknown_outcome_no_refusal_makes_it_definite() {
-        let refusals = [
-            ErrorReason::SessionExpired,
-            ErrorReason::Invalid,
-            ErrorReason::CrossShard,
-            ErrorReason::WrongCluster,
-        ];
+        let refusals =
+            [ErrorReason::SessionExpired, ErrorReason::Invalid, ErrorReason::CrossShard, ErrorReason::WrongCluster];
         for reason in refusals {
             let mut progress = Progress::new(Kind::Once);
             progress.judge(&answer(ErrorReason::OutcomeUnknown, false));
-            assert_eq!(
-                progress.judge(&answer(reason, true)),
-                Verdict::Fail(unknown()),
-                "{reason:?}"
-            );
+            assert_eq!(progress.judge(&answer(reason, true)), Verdict::Fail(unknown()), "{reason:?}");
         }
         let mut progress = Progress::new(Kind::Once);
         progress.judge(&answer(ErrorReason::OutcomeUnknown, false));
-        assert_eq!(
-            progress.judge(&answer(ErrorReason::NotAvailable, true)),
-            Verdict::Again
-        );
-        assert_eq!(
-            progress.give_up(&answer(ErrorReason::NotAvailable, true)),
-            unknown()
-        );
+        assert_eq!(progress.judge(&answer(ErrorReason::NotAvailable, true)), Verdict::Again);
+        assert_eq!(progress.give_up(&answer(ErrorReason::NotAvailable, true)), unknown());
     }
 
     #[test]
@@ -160,20 +116,14 @@ mod tests {
         let mut progress = Progress::new(Kind::Once);
         progress.judge(&answer(ErrorReason::OutcomeUnknown, false));
         let mismatch = Verdict::Fail(Error::RevisionMismatch { actual: 0 });
-        assert_eq!(
-            progress.judge(&answer(ErrorReason::RevisionMismatch, true)),
-            mismatch
-        );
+        assert_eq!(progress.judge(&answer(ErrorReason::RevisionMismatch, true)), mismatch);
     }
 
     #[test]
     fn an_expired_session_is_replaced_only_before_anything_is_unknown() {
         let expired = answer(ErrorReason::SessionExpired, true);
         let mut progress = Progress::new(Kind::Once);
-        assert_eq!(
-            progress.judge(&answer(ErrorReason::NotAvailable, true)),
-            Verdict::Again
-        );
+        assert_eq!(progress.judge(&answer(ErrorReason::NotAvailable, true)), Verdict::Again);
         assert_eq!(progress.judge(&expired), Verdict::NewSession);
         progress.judge(&answer(ErrorReason::OutcomeUnknown, false));
         assert_eq!(progress.judge(&expired), Verdict::Fail(unknown()));

@@ -24,46 +24,24 @@ pub(crate) struct Route {
 
 impl Routing {
     pub fn new() -> Self {
-        Self {
-            routes: RwLock::new(RangeMap::new()),
-        }
+        Self { routes: RwLock::new(RangeMap::new()) }
     }
 
     pub fn get(&self, key: &[u8]) -> Option<Arc<Route>> {
-        self.routes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Learns a location, unless a later epoch of the same shard is known. Returns whether it was learned.
     pub fn learn(&self, location: Location) -> bool {
-        let Location {
-            shard,
-            start,
-            end,
-            epoch,
-            node: _,
-            address,
-        } = location;
+        let Location { shard, start, end, epoch, node: _, address } = location;
         if address.is_empty() {
             return false;
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        if routes
-            .overlapping(&start, &end)
-            .any(|known| known.shard == shard && known.epoch > epoch)
-        {
+        if routes.overlapping(&start, &end).any(|known| known.shard == shard && known.epoch > epoch) {
             return false;
         }
-        let route = Route {
-            shard,
-            epoch,
-            address: address.into(),
-            start: start.clone(),
-            end: end.clone(),
-        };
+        let route = Route { shard, epoch, address: address.into(), start: start.clone(), end: end.clone() };
         routes.insert(start, end, Arc::new(route));
         true
     }
@@ -85,28 +63,13 @@ impl Routing {
 mod tests {
     use super::*;
 
-    fn location(
-        shard: u64,
-        start: &'static str,
-        end: &'static str,
-        epoch: u64,
-        address: &str,
-    ) -> Location {
+    fn location(shard: u64, start: &'static str, end: &'static str, epoch: u64, address: &str) -> Location {
         let (start, end) = (Bytes::from(start), Bytes::from(end));
-        Location {
-            shard,
-            start,
-            end,
-            epoch,
-            node: "n".into(),
-            address: address.into(),
-        }
+        Location { shard, start, end, epoch, node: "n".into(), address: address.into() }
     }
 
     fn address(routing: &Routing, key: &str) -> Option<String> {
-        routing
-            .get(key.as_bytes())
-            .map(|route| route.address.to_string())
+        routing.get(key.as_bytes()).map(|route| route.address.to_string())
     }
 
     #[test]

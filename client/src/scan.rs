@@ -40,19 +40,12 @@ impl Scan {
 
     /// The keys of `[start, end)`; an empty end means "to the last key".
     pub fn range(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        Self(ScanRequest {
-            start: start.into(),
-            end: end.into(),
-            ..ScanRequest::default()
-        })
+        Self(ScanRequest { start: start.into(), end: end.into(), ..ScanRequest::default() })
     }
 
     /// The keys that begin with `prefix`.
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
-        Self(ScanRequest {
-            prefix: prefix.into(),
-            ..ScanRequest::default()
-        })
+        Self(ScanRequest { prefix: prefix.into(), ..ScanRequest::default() })
     }
 
     /// At most so many keys in all; 0: no limit.
@@ -103,17 +96,8 @@ impl Client {
     #[must_use]
     pub fn scan(&self, scan: Scan) -> ScanPages {
         let Scan(request) = scan;
-        let near = if !request.prefix.is_empty() {
-            request.prefix.clone()
-        } else {
-            request.start.clone()
-        };
-        ScanPages {
-            client: self.clone(),
-            request,
-            near,
-            done: false,
-        }
+        let near = if !request.prefix.is_empty() { request.prefix.clone() } else { request.start.clone() };
+        ScanPages { client: self.clone(), request, near, done: false }
     }
 }
 
@@ -126,20 +110,11 @@ impl ScanPages {
         if self.done {
             return Ok(None);
         }
-        let page = match self
-            .client
-            .read(&self.near, Request::Scan(self.request.clone()))
-            .await?
-        {
+        let page = match self.client.read(&self.near, Request::Scan(self.request.clone())).await? {
             Response::Scan(page) => page,
             other => return Err(Error::Fault(unexpected(&other))),
         };
-        let ScanPage {
-            entries,
-            shard,
-            revision,
-            resume,
-        } = page;
+        let ScanPage { entries, shard, revision, resume } = page;
         if let Some(last) = entries.last() {
             self.near = last.key.clone();
         }
@@ -150,18 +125,11 @@ impl ScanPages {
         }
         self.done |= resume.is_empty();
         self.request.resume = resume.clone();
-        Ok(Some(Page {
-            entries: entries.into_iter().map(Entry::from).collect(),
-            shard,
-            revision,
-            resume,
-        }))
+        Ok(Some(Page { entries: entries.into_iter().map(Entry::from).collect(), shard, revision, resume }))
     }
 
     /// All pages to come. Ends after the first error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Page>> {
-        try_unfold(self, |mut pages| async move {
-            Ok(pages.next_page().await?.map(|page| (page, pages)))
-        })
+        try_unfold(self, |mut pages| async move { Ok(pages.next_page().await?.map(|page| (page, pages))) })
     }
 }

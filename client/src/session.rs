@@ -38,15 +38,8 @@ impl Session {
     pub const WINDOW: usize = 1000;
 
     pub fn new(id: Bytes) -> Arc<Self> {
-        let numbers = Mutex::new(Numbers {
-            lowest_unanswered: 1,
-            answered: VecDeque::new(),
-        });
-        Arc::new(Self {
-            id,
-            numbers,
-            room: Notify::new(),
-        })
+        let numbers = Mutex::new(Numbers { lowest_unanswered: 1, answered: VecDeque::new() });
+        Arc::new(Self { id, numbers, room: Notify::new() })
     }
 
     /// The next number, as soon as the window has room for it. Bounded by the caller's deadline.
@@ -74,10 +67,7 @@ impl Session {
         let number = numbers.lowest_unanswered + numbers.answered.len() as u64;
         numbers.answered.push_back(false);
         drop(numbers);
-        Some(Number {
-            session: self.clone(),
-            number,
-        })
+        Some(Number { session: self.clone(), number })
     }
 
     fn release(&self, number: u64) {
@@ -162,9 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_window_lets_the_next_one_in_when_it_moves() {
         let session = Session::new("s".into());
-        let held: Vec<_> = (0..Session::WINDOW)
-            .map(|_| session.take_number().expect("room"))
-            .collect();
+        let held: Vec<_> = (0..Session::WINDOW).map(|_| session.take_number().expect("room")).collect();
         let waiting = tokio::spawn({
             let session = session.clone();
             async move { session.next_number().await.get() }
@@ -172,9 +160,6 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(held);
-        assert_eq!(
-            waiting.await.expect("not cancelled"),
-            Session::WINDOW as u64 + 1
-        );
+        assert_eq!(waiting.await.expect("not cancelled"), Session::WINDOW as u64 + 1);
     }
 }

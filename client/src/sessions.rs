@@ -31,11 +31,7 @@ impl Sessions {
     }
 
     pub fn get(&self, key: &[u8]) -> Option<Arc<Session>> {
-        self.open
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Waits until nobody else opens a session for this shard, or for this key while its shard isn't known.
@@ -45,10 +41,7 @@ impl Sessions {
     }
 
     pub fn insert(&self, start: Bytes, end: Bytes, session: Arc<Session>) {
-        self.open
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(start, end, session);
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(start, end, session);
     }
 
     /// Removes a session that a shard does not know any more.
@@ -68,9 +61,7 @@ mod tests {
         let (old, new) = (Session::new("old".into()), Session::new("new".into()));
         sessions.insert("a".into(), "m".into(), old.clone());
         let is = |key: &str, session: &Arc<Session>| {
-            sessions
-                .get(key.as_bytes())
-                .is_some_and(|found| Arc::ptr_eq(&found, session))
+            sessions.get(key.as_bytes()).is_some_and(|found| Arc::ptr_eq(&found, session))
         };
         assert!(is("a", &old) && is("l", &old) && sessions.get(b"m").is_none());
         sessions.insert("c".into(), "e".into(), new.clone());

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kv_proto::v1::{
-    ErrorReason, RequestContext, WatchEvent, WatchEvents, WatchRequest, watch_event::Kind,
-};
+use kv_proto::v1::{ErrorReason, RequestContext, WatchEvent, WatchEvents, WatchRequest, watch_event::Kind};
 use tokio::time::Instant;
 use tonic::Streaming;
 
@@ -75,19 +73,12 @@ impl Watch {
 
     /// The keys of `[start, end)`; an empty end means "to the last key".
     pub fn range(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        Self(WatchRequest {
-            start: start.into(),
-            end: end.into(),
-            ..WatchRequest::default()
-        })
+        Self(WatchRequest { start: start.into(), end: end.into(), ..WatchRequest::default() })
     }
 
     /// The keys that begin with `prefix`.
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
-        Self(WatchRequest {
-            prefix: prefix.into(),
-            ..WatchRequest::default()
-        })
+        Self(WatchRequest { prefix: prefix.into(), ..WatchRequest::default() })
     }
 
     /// From the changes after this token on, instead of from now on.
@@ -106,16 +97,8 @@ impl Client {
     pub async fn watch(&self, watch: Watch) -> Result<WatchStream> {
         let Watch(mut request) = watch;
         let cluster = self.shared.cluster.clone();
-        request.context = Some(RequestContext {
-            cluster,
-            ..RequestContext::default()
-        });
-        let mut stream = WatchStream {
-            client: self.clone(),
-            request,
-            open: None,
-            cut: None,
-        };
+        request.context = Some(RequestContext { cluster, ..RequestContext::default() });
+        let mut stream = WatchStream { client: self.clone(), request, open: None, cut: None };
         let until = Instant::now() + self.deadline;
         stream.open(until).await?;
         Ok(stream)
@@ -134,8 +117,7 @@ impl WatchStream {
             let Some((address, stream)) = &mut self.open else {
                 if self.request.token.is_empty() {
                     return Err(Error::Unavailable(
-                        "the watch was cut before its first token: changes may have been missed"
-                            .into(),
+                        "the watch was cut before its first token: changes may have been missed".into(),
                     ));
                 }
                 let patience = self.client.shared.options.watch_patience;
@@ -152,10 +134,7 @@ impl WatchStream {
                     if events.is_empty() {
                         continue;
                     }
-                    let changes = events
-                        .into_iter()
-                        .map(Change::try_from)
-                        .collect::<Result<_>>()?;
+                    let changes = events.into_iter().map(Change::try_from).collect::<Result<_>>()?;
                     return Ok(Changes { changes, token });
                 }
                 Ok(None) => Failure::unanswered(format!("{address} ended the watch")),
@@ -177,28 +156,17 @@ impl WatchStream {
         let shared = self.client.shared.clone();
         loop {
             let cut = self.cut.get_or_insert_with(Cut::new);
-            let near = if self.request.prefix.is_empty() {
-                &self.request.start
-            } else {
-                &self.request.prefix
-            };
+            let near = if self.request.prefix.is_empty() { &self.request.start } else { &self.request.prefix };
             let now = std::time::Instant::now();
             let route = shared.routing.get(near).map(|route| route.address.clone());
-            let route = route.filter(|route| {
-                cut.avoided.as_ref() != Some(route) && !shared.nodes.is_shunned(route, now)
-            });
+            let route =
+                route.filter(|route| cut.avoided.as_ref() != Some(route) && !shared.nodes.is_shunned(route, now));
             let address = route.or_else(|| shared.nodes.any(cut.avoided.as_deref(), now));
             let address = address.ok_or_else(|| Error::Unavailable("no node is known".into()))?;
             let limit = until.min(Instant::now() + shared.options.attempt_timeout);
             let opening = async {
                 let connection = shared.pool.get(&address, &shared.options, limit).await?;
-                Ok::<_, Failure>(
-                    connection
-                        .kv()
-                        .watch(self.request.clone())
-                        .await?
-                        .into_inner(),
-                )
+                Ok::<_, Failure>(connection.kv().watch(self.request.clone()).await?.into_inner())
             };
             let failure = match tokio::time::timeout_at(limit, opening).await {
                 Ok(Ok(stream)) => {
@@ -232,11 +200,7 @@ impl WatchStream {
 
 impl Cut {
     fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            backoff: Backoff::new(),
-            avoided: None,
-        }
+        Self { since: Instant::now(), backoff: Backoff::new(), avoided: None }
     }
 }
 
@@ -249,16 +213,10 @@ impl TryFrom<WatchEvent> for Change {
             Kind::Delete => ChangeKind::Delete,
             Kind::Expire => ChangeKind::Expire,
             Kind::Unspecified => {
-                return Err(Error::Fault(format!(
-                    "unknown kind of change: {}",
-                    event.kind
-                )));
+                return Err(Error::Fault(format!("unknown kind of change: {}", event.kind)));
             }
         };
-        let entry = event
-            .entry
-            .ok_or_else(|| Error::Fault("a change without its key".into()))?
-            .into();
+        let entry = event.entry.ok_or_else(|| Error::Fault("a change without its key".into()))?.into();
         Ok(Self { kind, entry })
     }
 }

@@ -5,8 +5,7 @@ use std::{
 };
 
 use kv_proto::v1::{
-    PipelineRequest, PipelineResponse, kv_client::KvClient, pipeline_request::Request,
-    pipeline_response::Response,
+    PipelineRequest, PipelineResponse, kv_client::KvClient, pipeline_request::Request, pipeline_response::Response,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -54,39 +53,17 @@ struct Waiter {
 const SWEEP: Duration = Duration::from_millis(20);
 
 impl Pipeline {
-    pub async fn open(
-        mut client: KvClient<Channel>,
-        address: Arc<str>,
-        bound: usize,
-    ) -> Result<Self, Failure> {
+    pub async fn open(mut client: KvClient<Channel>, address: Arc<str>, bound: usize) -> Result<Self, Failure> {
         let (queue, requests) = mpsc::unbounded_channel();
-        let opened = client
-            .pipeline(UnboundedReceiverStream::new(requests))
-            .await;
+        let opened = client.pipeline(UnboundedReceiverStream::new(requests)).await;
         let answers = opened.map_err(|status| {
             let why = Failure::from(status);
-            Failure::not_sent(format!(
-                "{address} does not open a pipeline: {}",
-                why.info().message
-            ))
+            Failure::not_sent(format!("{address} does not open a pipeline: {}", why.info().message))
         })?;
-        let state = State {
-            next_id: 1,
-            requests: HashMap::new(),
-            lost: None,
-        };
-        let waiting = Arc::new(Waiting {
-            address,
-            state: Mutex::new(state),
-        });
+        let state = State { next_id: 1, requests: HashMap::new(), lost: None };
+        let waiting = Arc::new(Waiting { address, state: Mutex::new(state) });
         let reader = tokio::spawn(read(answers.into_inner(), waiting.clone()));
-        Ok(Self {
-            queue,
-            waiting,
-            in_flight: Semaphore::new(bound),
-            bound,
-            reader,
-        })
+        Ok(Self { queue, waiting, in_flight: Semaphore::new(bound), bound, reader })
     }
 
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
@@ -96,30 +73,15 @@ impl Pipeline {
                 Ok(Ok(permit)) => permit,
                 _ => {
                     let (bound, address) = (self.bound, &self.waiting.address);
-                    return Err(Failure::exhausted(format!(
-                        "{bound} requests are in flight to {address}, the bound"
-                    )));
+                    return Err(Failure::exhausted(format!("{bound} requests are in flight to {address}, the bound")));
                 }
             },
         };
         let (answer, answered) = oneshot::channel();
         let id = self.waiting.add(Waiter { answer, deadline })?;
-        let mut withdrawal = Withdrawal {
-            waiting: &self.waiting,
-            id: Some(id),
-        };
-        if self
-            .queue
-            .send(PipelineRequest {
-                id,
-                request: Some(request),
-            })
-            .is_err()
-        {
-            return Err(Failure::not_sent(format!(
-                "the pipeline to {} is closed",
-                self.waiting.address
-            )));
+        let mut withdrawal = Withdrawal { waiting: &self.waiting, id: Some(id) };
+        if self.queue.send(PipelineRequest { id, request: Some(request) }).is_err() {
+            return Err(Failure::not_sent(format!("the pipeline to {} is closed", self.waiting.address)));
         }
         let answer = answered.await;
         withdrawal.id = None;
@@ -171,24 +133,15 @@ impl Waiting {
         let result = match response {
             Some(Response::Error(info)) => Err(info.into()),
             Some(response) => Ok(response),
-            None => Err(Failure::protocol(format!(
-                "{} sent an answer of an unknown kind",
-                self.address
-            ))),
+            None => Err(Failure::protocol(format!("{} sent an answer of an unknown kind", self.address))),
         };
         let _ = waiter.answer.send(result);
     }
 
     fn expire(&self, now: Instant) {
-        let late = self
-            .state()
-            .requests
-            .extract_if(|_, waiter| waiter.deadline <= now)
-            .collect::<Vec<_>>();
+        let late = self.state().requests.extract_if(|_, waiter| waiter.deadline <= now).collect::<Vec<_>>();
         for (_, waiter) in late {
-            let _ = waiter
-                .answer
-                .send(Err(self.unanswered("did not answer in time")));
+            let _ = waiter.answer.send(Err(self.unanswered("did not answer in time")));
         }
     }
 

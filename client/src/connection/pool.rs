@@ -53,24 +53,18 @@ impl Pool {
             match Connection::open(address, options).await {
                 Ok(connection) => {
                     let connection = Arc::new(connection);
-                    *slot.current.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(connection.clone());
+                    *slot.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
                     Ok(connection)
                 }
                 Err(failure) => {
-                    *refusal = Some(Refusal {
-                        at: Instant::now(),
-                        failure: failure.clone(),
-                    });
+                    *refusal = Some(Refusal { at: Instant::now(), failure: failure.clone() });
                     Err(failure)
                 }
             }
         };
         match timeout_at(deadline, connect).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::not_sent(format!(
-                "can't connect to {address} in time"
-            ))),
+            Err(_) => Err(Failure::not_sent(format!("can't connect to {address} in time"))),
         }
     }
 
