@@ -1,1 +1,3 @@
+//! A node of KvCluster.
 
+pub mod driver;

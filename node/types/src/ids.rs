@@ -61,6 +61,13 @@ impl FromStr for NodeName {
 #[serde(transparent)]
 pub struct VolumeId(pub Uuid);
 
+impl VolumeId {
+    /// The lowest id, for ranges of maps.
+    pub const MIN: Self = Self(Uuid::nil());
+    /// The highest id, for ranges of maps.
+    pub const MAX: Self = Self(Uuid::max());
+}
+
 impl fmt::Display for VolumeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -97,6 +97,18 @@ impl Core {
         self.known.as_ref().map(|known| &known.config)
     }
 
+    /// The lineage of the log.
+    #[must_use]
+    pub const fn lineage(&self) -> kv_types::Lineage {
+        self.lineage
+    }
+
+    /// Whether a torn tail was cut and the log has not been compared with the other members' since.
+    #[must_use]
+    pub const fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// The newest entry that every follower is known to have, for the log's retention; `None` if it does not lead.
     #[must_use]
     pub fn needed_from(&self) -> Option<Seq> {

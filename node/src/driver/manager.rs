@@ -1,0 +1,191 @@
+//! Keeps this node's copies as ZooKeeper says: makes those that are placed here, drops those that are not any more,
+//! rebuilds damaged ones, and keeps the routes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kv_cluster::{ClusterEvent, View};
+use kv_replication::{apply::Machine, core::Input};
+use kv_types::{EntryId, EpochHistory, KeyRange, ShardId, VolumeId};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tracing::{info, warn};
+
+use super::{replica::Replica, routes::Routes, shared::Shared, state_machine::delete_rows};
+
+/// How often the copies are compared with the view, though nothing has told of a change.
+const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+/// How long a copy that ZooKeeper counts as in sync may be missing here before it counts as lost: the child of a split
+/// comes with the parent's last entry, which can take longer than the news from ZooKeeper.
+const MISSING_GRACE: Duration = Duration::from_secs(5);
+/// How long a copy is kept that neither placement nor configuration knows.
+const UNPLACED_GRACE: Duration = Duration::from_secs(3);
+
+pub(super) struct Manager {
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<ClusterEvent>,
+    rebuilds: mpsc::UnboundedReceiver<(Arc<Replica>, String)>,
+    missing: BTreeMap<(ShardId, VolumeId), Instant>,
+    unplaced: BTreeMap<(ShardId, VolumeId), Instant>,
+}
+
+impl Manager {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        events: mpsc::Receiver<ClusterEvent>,
+        rebuilds: mpsc::UnboundedReceiver<(Arc<Replica>, String)>,
+    ) -> Self {
+        Self { shared, events, rebuilds, missing: BTreeMap::new(), unplaced: BTreeMap::new() }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut tick = interval(RECONCILE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => {
+                    let Some(event) = event else { return };
+                    self.on_event(&event);
+                    while let Ok(event) = self.events.try_recv() {
+                        self.on_event(&event);
+                    }
+                    self.follow_view().await;
+                }
+                () = self.shared.changed.notified() => self.refresh_routes(&self.shared.cluster().view()),
+                Some((replica, why)) = self.rebuilds.recv() => self.rebuild(&replica, &why),
+                _ = tick.tick() => self.follow_view().await,
+            }
+        }
+    }
+
+    fn on_event(&self, event: &ClusterEvent) {
+        if let ClusterEvent::ShardConfig { shard, config, .. } = event {
+            self.tell(*shard, config);
+        }
+    }
+
+    fn tell(&self, shard: ShardId, config: &kv_types::ShardConfig) {
+        for volume in &self.shared.volumes {
+            if let Some(replica) = self.shared.replica(shard, volume.id) {
+                replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
+            }
+        }
+    }
+
+    async fn follow_view(&mut self) {
+        let view = self.shared.cluster().view();
+        self.shared.peers.follow_view(&self.shared, &view);
+        self.make_missing(&view);
+        self.drop_unplaced(&view).await;
+        self.refresh_routes(&view);
+    }
+
+    fn make_missing(&mut self, view: &View) {
+        let mut missing = BTreeMap::new();
+        for (shard, seen) in &view.shards {
+            let config = &seen.value;
+            let placement = view.placements.get(shard).map(|placement| &placement.value);
+            for volume in &self.shared.volumes {
+                let placed = placement.is_some_and(|placement| placement.replicas.contains(&volume.id));
+                let in_sync = config.is_in_sync(volume.id);
+                if !(placed || in_sync) || self.shared.replica(*shard, volume.id).is_some() {
+                    continue;
+                }
+                let first = config.epoch.0 == 1;
+                let key = (*shard, volume.id);
+                let since = *self.missing.get(&key).unwrap_or(&Instant::now());
+                if in_sync && !first && since.elapsed() < MISSING_GRACE {
+                    missing.insert(key, since);
+                    continue;
+                }
+                let void = in_sync && !first;
+                if void {
+                    warn!(%shard, folder = %volume.folder, "copy counts as in sync but is not here: it starts over");
+                }
+                let replica = self.shared.make_empty(*shard, volume, void);
+                replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
+            }
+        }
+        self.missing = missing;
+    }
+
+    async fn drop_unplaced(&mut self, view: &View) {
+        if !view.connected {
+            return;
+        }
+        let mut unplaced = BTreeMap::new();
+        for ((shard, volume), replica) in self.shared.replicas().iter() {
+            let placed = view.placements.get(shard).is_some_and(|placement| placement.value.replicas.contains(volume));
+            let seen = view.shards.get(shard).is_some_and(|config| config.value.is_in_sync(*volume));
+            let known = replica.lock().core.config().is_some_and(|config| config.is_in_sync(*volume));
+            let key = (*shard, *volume);
+            let since = *self.unplaced.get(&key).unwrap_or(&Instant::now());
+            if placed || seen || known && view.shards.contains_key(shard) {
+                continue;
+            }
+            if since.elapsed() < UNPLACED_GRACE {
+                unplaced.insert(key, since);
+                continue;
+            }
+            self.drop_copy(replica).await;
+        }
+        self.unplaced = unplaced;
+    }
+
+    /// Empties a copy that is not wanted any more. What stays on the volume is that it is void: should a join that was in
+    /// flight still make it a member, it would count as lost, not as empty.
+    async fn drop_copy(&self, replica: &Arc<Replica>) {
+        let shard = replica.shard;
+        let gone = match self.shared.cluster().quorum_read(shard).await {
+            Ok(config) if config.is_in_sync(replica.volume.id) => return,
+            Ok(_) => false,
+            Err(kv_cluster::Error::NoShard(_)) => true,
+            Err(_) => return,
+        };
+        info!(%shard, folder = %replica.volume.folder, "copy is not placed here any more: dropped");
+        self.empty_volume(replica, "dropped");
+        if gone && let Err(refused) = replica.volume.volume.forget(shard) {
+            self.shared.fatal(format!("the log took no record: {refused}"));
+        }
+    }
+
+    /// Makes a damaged copy anew from the others: empty, and void until it has left the ISR. **\[P\]**
+    fn rebuild(&self, replica: &Arc<Replica>, why: &str) {
+        warn!(shard = %replica.shard, folder = %replica.volume.folder, why, "copy is rebuilt from its peers");
+        let config = replica.lock().core.config().cloned();
+        self.empty_volume(replica, why);
+        let anew = self.shared.make_empty(replica.shard, &replica.volume, true);
+        if let Some(config) = config {
+            anew.step(&self.shared, Input::Config { config, quorum: false });
+        }
+    }
+
+    fn empty_volume(&self, replica: &Arc<Replica>, why: &str) {
+        let (shard, volume) = (replica.shard, &replica.volume);
+        self.shared.edit_replicas(|replicas| drop(replicas.remove(&(shard, volume.id))));
+        let mut state = replica.lock();
+        state.broken.get_or_insert_with(|| why.to_owned());
+        replica.set_leads(false);
+        let range = state.core.config().map_or_else(KeyRange::all, |config| config.range.clone());
+        let space = state.space;
+        state.machine = Machine::new(shard, self.shared.limits, kv_replication::apply::Sessions::default());
+        let void = kv_storage::ReplicaState { void: true, ..volume.state_of(shard) };
+        let handed = volume.volume.put_state(shard, void);
+        let handed = handed.and_then(|_| volume.volume.reset(shard, EntryId::ZERO, &EpochHistory::default()));
+        if let Err(refused) = handed {
+            self.shared.fatal(format!("the log took no record: {refused}"));
+        }
+        let mut batch = kv_storage::Batch::default();
+        batch.delete(kv_storage::rows::applied_key(shard));
+        if let Err(error) = volume.volume.table().write(batch) {
+            warn!(%shard, %error, "applied row was not deleted");
+        }
+        delete_rows(replica, space, &range);
+    }
+
+    fn refresh_routes(&self, view: &View) {
+        let routes = Routes::new(view, &self.shared.replicas(), &self.shared.known_configs());
+        *self.shared.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(routes);
+    }
+}

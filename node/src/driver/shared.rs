@@ -1,0 +1,239 @@
+//! What all parts of the driver share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kv_cluster::{BoottimeClock, Clock as _, Cluster};
+use kv_replication::{
+    apply::{Machine, Sessions},
+    core::{Core, Recovered, Rules, Settings, Time},
+};
+use kv_storage::{Pressure, ReplicaState, Space};
+use kv_types::{EntryId, EpochHistory, Limits, Lineage, NodeName, ShardConfig, ShardId, Split, VolumeId};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::{
+    events::Events,
+    peers::Peers,
+    replica::{Replica, Start},
+    request::Failure,
+    routes::Routes,
+    volumes::OpenVolume,
+};
+
+/// Copies by shard and volume.
+pub(super) type Replicas = BTreeMap<(ShardId, VolumeId), Arc<Replica>>;
+
+pub(crate) struct Shared {
+    pub(crate) node: NodeName,
+    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
+    pub(super) volumes: [Arc<OpenVolume>; 2],
+    pub(super) peers: Peers,
+    cluster: OnceLock<Cluster>,
+    pub(super) replicas: RwLock<Arc<Replicas>>,
+    pub(super) routes: RwLock<Arc<Routes>>,
+    /// Replicas that wait for a flush.
+    pub(super) dirty: Mutex<Vec<Arc<Replica>>>,
+    /// Wakes the manager: configurations or roles have changed.
+    pub(super) changed: Notify,
+    pub(super) rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
+    /// Shards whose drop or creation is under way elsewhere.
+    pub(super) ceased: AtomicBool,
+    pub(super) reachable: AtomicBool,
+    pub(super) stopping: AtomicBool,
+    fatal: watch::Sender<Option<String>>,
+    clock: BoottimeClock,
+    /// Differs after every start.
+    pub(super) incarnation: u64,
+    pub(super) registered: RwLock<BTreeSet<VolumeId>>,
+}
+
+impl Shared {
+    #[allow(clippy::too_many_arguments, reason = "called once, by the driver's start")]
+    pub(super) fn new(
+        node: NodeName,
+        limits: Limits,
+        settings: Settings,
+        volumes: [Arc<OpenVolume>; 2],
+        peers: Peers,
+        rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
+        incarnation: u64,
+    ) -> Self {
+        Self {
+            node,
+            limits,
+            settings,
+            volumes,
+            peers,
+            cluster: OnceLock::new(),
+            replicas: RwLock::default(),
+            routes: RwLock::default(),
+            dirty: Mutex::default(),
+            changed: Notify::new(),
+            rebuilds,
+            ceased: AtomicBool::new(false),
+            reachable: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            fatal: watch::Sender::new(None),
+            clock: BoottimeClock,
+            incarnation,
+            registered: RwLock::default(),
+        }
+    }
+
+    pub(super) fn join(&self, cluster: Cluster) {
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// The cluster.
+    ///
+    /// # Panics
+    /// If the node has not joined yet: nothing that needs it is started before.
+    #[allow(clippy::expect_used, reason = "start-up order: Driver::start joins before it starts any task")]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.get().expect("the driver joins its cluster before it starts")
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time(u64::try_from(self.clock.now().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.settings.lease
+    }
+
+    /// Memory and disk disagree, or the disk fails: the process must stop.
+    pub(crate) fn fatal(&self, why: String) {
+        tracing::error!(why, "the node stops");
+        self.fatal.send_if_modified(|fatal| fatal.replace(why).is_none());
+    }
+
+    pub(crate) fn fatals(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
+    }
+
+    pub(crate) fn replica(&self, shard: ShardId, volume: VolumeId) -> Option<Arc<Replica>> {
+        self.replicas().get(&(shard, volume)).cloned()
+    }
+
+    pub(crate) fn replicas(&self) -> Arc<Replicas> {
+        Arc::clone(&self.replicas.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn edit_replicas(&self, edit: impl FnOnce(&mut Replicas)) {
+        let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
+        edit(Arc::make_mut(&mut replicas));
+    }
+
+    pub(super) fn volume(&self, id: VolumeId) -> Option<&Arc<OpenVolume>> {
+        self.volumes.iter().find(|volume| volume.id == id)
+    }
+
+    /// The manager makes the routes anew.
+    pub(super) fn routes_changed(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(super) fn rebuild(&self, replica: &Arc<Replica>, why: &str) {
+        // The manager lives as long as the node.
+        let _ = self.rebuilds.send((Arc::clone(replica), why.to_owned()));
+    }
+
+    pub(crate) fn is_ceased(&self) -> bool {
+        self.ceased.load(Ordering::Acquire)
+    }
+
+    /// Whether a write may be accepted: what is accepted always fits.
+    pub(super) fn check_room(&self, replica: &Replica) -> Result<(), Failure> {
+        let volume = &replica.volume;
+        if !volume.volume.has_room() {
+            let why = format!("the {} volume of {} is full: free some space on it", volume.folder, self.node);
+            return Err(Failure::Exhausted(why));
+        }
+        if volume.volume.table().pressure() == Pressure::Stop {
+            return Err(Failure::Exhausted("the disk can't keep up with the writes: try again later".into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn recovered_core(&self, volume: VolumeId, recovered: Recovered) -> Core {
+        Core::new(volume, self.incarnation, self.settings.clone(), Rules::all(), recovered, self.now())
+    }
+
+    /// A copy without entries. `void`: ZooKeeper counts it as in sync, so it has lost what it once acknowledged.
+    pub(super) fn make_empty(&self, shard: ShardId, volume: &Arc<OpenVolume>, void: bool) -> Arc<Replica> {
+        let space = volume.new_space();
+        let core = self.recovered_core(volume.id, Recovered { void, ..Recovered::empty() });
+        let machine = Machine::new(shard, self.limits, Sessions::default());
+        let state = ReplicaState { space, incarnation: self.incarnation, void, ..ReplicaState::default() };
+        if let Err(refused) = volume.volume.put_state(shard, state) {
+            self.fatal(format!("the log took no record: {refused}"));
+        }
+        let start = Start { space, applied: EntryId::ZERO, incarnation: self.incarnation, config: None };
+        let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
+        self.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), Arc::clone(&replica))));
+        replica
+    }
+
+    /// The child of a split, on the parent's volume and in its space.
+    #[allow(clippy::too_many_arguments, reason = "the parent's state at the split")]
+    pub(super) fn make_child(
+        &self,
+        parent: &Arc<Replica>,
+        split: &Split,
+        space: Space,
+        base: EntryId,
+        lineage: Lineage,
+        history: EpochHistory,
+        sessions: Sessions,
+        events: Events,
+    ) -> Result<(), kv_storage::Refused> {
+        let (child, volume) = (split.child, &parent.volume);
+        if self.replica(child, volume.id).is_some() {
+            return Ok(());
+        }
+        let state = ReplicaState {
+            promised: base.epoch,
+            lineage,
+            space,
+            incarnation: self.incarnation,
+            ..ReplicaState::default()
+        };
+        volume.volume.put_state(child, state)?;
+        volume.volume.reset(child, base, &history)?;
+        let recovered =
+            Recovered { promised: base.epoch, lineage, history, applied: base.seq, ..Recovered::empty() };
+        let core = self.recovered_core(volume.id, recovered);
+        let machine = Machine::new(child, self.limits, sessions);
+        let start = Start { space, applied: base, incarnation: self.incarnation, config: None };
+        let replica = Replica::new(child, Arc::clone(volume), core, machine, start);
+        replica.lock().events = events;
+        self.edit_replicas(|replicas| drop(replicas.insert((child, volume.id), replica)));
+        self.routes_changed();
+        Ok(())
+    }
+
+    /// The newest configuration that any copy on this node knows.
+    pub(super) fn known_configs(&self) -> BTreeMap<ShardId, ShardConfig> {
+        let mut configs: BTreeMap<ShardId, ShardConfig> = BTreeMap::new();
+        for ((shard, _), replica) in self.replicas().iter() {
+            let Some(config) = replica.lock().core.config().cloned() else { continue };
+            let newer = configs.get(shard).is_none_or(|known| known.epoch < config.epoch);
+            if newer {
+                configs.insert(*shard, config);
+            }
+        }
+        configs
+    }
+}

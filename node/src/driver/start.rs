@@ -1,0 +1,299 @@
+//! How a driver starts and stops.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kv_cluster::{BoottimeClock, Bootstrap, Cluster, ClusterOptions, ControlOptions};
+use kv_replication::{
+    apply::Machine,
+    core::{Recovered, Settings},
+};
+use kv_storage::{
+    BindError, OpenError, RecoveredReplica, Space, TableError, Ticket, Volume, VolumeEvent, VolumeOptions, block_cache,
+};
+use kv_types::{Folder, Limits, NodeName};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{
+    Driver, expiry,
+    manager::Manager,
+    peers::Peers,
+    replica::{Replica, Start},
+    shared::Shared,
+    splitter,
+    state_machine::load_sessions,
+    volumes::OpenVolume,
+    world::World,
+};
+
+/// Bytes of table blocks in memory, shared by the two volumes.
+const BLOCK_CACHE_BYTES: u64 = 32 << 20;
+/// How long a stopping node hands over what it leads, at most.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
+
+/// What a driver needs.
+#[derive(Clone)]
+pub struct DriverOptions {
+    /// This node.
+    pub node: NodeName,
+    /// ZooKeeper, `host:port,host:port/root`.
+    pub zookeeper: String,
+    /// Where peers and clients reach this node, `host:port`.
+    pub advertise: String,
+    /// Folder of the `data` volume.
+    pub data: PathBuf,
+    /// Folder of the `bkpdata` volume.
+    pub bkpdata: PathBuf,
+    /// Where the node stands.
+    pub zone: Option<String>,
+    /// Session timeout T.
+    pub session_timeout: Duration,
+    /// How the cluster begins, if this is its first node.
+    pub bootstrap: Bootstrap,
+    /// A node that stays away longer is replaced.
+    pub rehome_after: Duration,
+    /// Bounds on requests; the same on every node.
+    pub limits: Limits,
+    /// Size of a segment of the log in bytes.
+    pub segment_bytes: u64,
+    /// Bytes of log that are kept at least, per volume.
+    pub log_retention: u64,
+    /// Size at which a memtable is written to the disk, in bytes.
+    pub memtable_bytes: u64,
+    /// A shard that is larger is split, in bytes.
+    pub split_bytes: u64,
+}
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A volume can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A volume is of another cluster.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The two volumes are of different clusters.
+    #[error("the data volume belongs to cluster {data}, the bkpdata volume to {bkpdata}: give the volumes of one node")]
+    TwoClusters {
+        /// UUID on `data`.
+        data: Uuid,
+        /// UUID on `bkpdata`.
+        bkpdata: Uuid,
+    },
+    /// ZooKeeper refuses, or a setting is out of bounds.
+    #[error(transparent)]
+    Cluster(#[from] kv_cluster::Error),
+    /// A table can't be read.
+    #[error("the table of {folder} can't be read")]
+    Table {
+        /// Which volume.
+        folder: Folder,
+        /// Why.
+        source: TableError,
+    },
+    /// The threads of a volume can't be started.
+    #[error("the threads of a volume can't be started")]
+    Threads(#[source] std::io::Error),
+}
+
+/// A running driver's tasks.
+pub struct Running {
+    driver: Driver,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// Opens the volumes, finds the cluster (waiting for ZooKeeper as long as it takes) and takes up the copies. The node
+    /// is not registered yet: serve first, then [`Running::register`].
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do.
+    pub async fn start(options: DriverOptions) -> Result<Running, StartError> {
+        let cache = block_cache(BLOCK_CACHE_BYTES);
+        let volume_options = VolumeOptions {
+            segment_bytes: options.segment_bytes,
+            log_retention: options.log_retention,
+            memtable_bytes: options.memtable_bytes,
+            // The core bounds what is not committed; the log's own queue is only a last resort.
+            queue_bytes: 1 << 30,
+            block_cache: cache,
+            ..VolumeOptions::default()
+        };
+        let open = |path: &PathBuf, folder| Volume::open(path, folder, &options.node, volume_options.clone());
+        let (data, on_data) = open(&options.data, Folder::Data)?;
+        let (bkpdata, on_bkpdata) = open(&options.bkpdata, Folder::Bkpdata)?;
+        let belongs_to = match (data.identity().cluster, bkpdata.identity().cluster) {
+            (Some(data), Some(bkpdata)) if data != bkpdata => return Err(StartError::TwoClusters { data, bkpdata }),
+            (data, bkpdata) => data.or(bkpdata),
+        };
+
+        let cluster_options = ClusterOptions {
+            connect: options.zookeeper,
+            node: options.node.clone(),
+            address: options.advertise,
+            data: data.id(),
+            bkpdata: bkpdata.id(),
+            cluster: belongs_to,
+            zone: options.zone,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            session_timeout: options.session_timeout,
+            bootstrap: options.bootstrap,
+            control: ControlOptions { rehome_after: options.rehome_after, ..ControlOptions::default() },
+            clock: Arc::new(BoottimeClock),
+        };
+        let (cluster, events) = Cluster::start(cluster_options).await?;
+        data.bind_cluster(cluster.cluster_uuid())?;
+        bkpdata.bind_cluster(cluster.cluster_uuid())?;
+
+        let mut settings = Settings::new(Duration::from_millis(cluster.config().lease_millis));
+        settings.min_in_sync = cluster.config().min_in_sync_copies;
+        let last_space = |replicas: &[RecoveredReplica]| {
+            replicas.iter().map(|replica| replica.state.space).max().unwrap_or(Space(0))
+        };
+        let volumes = [
+            OpenVolume::new(data.id(), Folder::Data, data, last_space(&on_data.replicas)),
+            OpenVolume::new(bkpdata.id(), Folder::Bkpdata, bkpdata, last_space(&on_bkpdata.replicas)),
+        ];
+        let (rebuilds, rebuilt) = mpsc::unbounded_channel();
+        let incarnation = Uuid::new_v4().as_u64_pair().0;
+        let shared = Arc::new(Shared::new(
+            options.node,
+            options.limits,
+            settings,
+            volumes.clone(),
+            Peers::default(),
+            rebuilds,
+            incarnation,
+        ));
+        shared.join(cluster);
+        let mut tasks = Vec::new();
+        for (volume, recovered) in volumes.iter().zip([on_data, on_bkpdata]) {
+            if let Some(why) = &recovered.torn_tail {
+                warn!(folder = %volume.folder, why, "a torn write was cut from the log");
+            }
+            for replica in recovered.replicas {
+                take_up(&shared, volume, replica)?;
+            }
+            tasks.push(watch_volume(&shared, volume)?);
+        }
+        let driver = Self { shared: Arc::clone(&shared) };
+        tasks.push(tokio::spawn(Manager::new(Arc::clone(&shared), events, rebuilt).run()));
+        tasks.push(tokio::spawn(World::new(Arc::clone(&shared)).run()));
+        tasks.push(tokio::spawn(expiry::run(shared)));
+        tasks.push(tokio::spawn(splitter::run(driver.clone(), options.split_bytes)));
+        Ok(Running { driver, tasks })
+    }
+}
+
+impl Running {
+    /// The driver.
+    #[must_use]
+    pub const fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Makes the node a member. Its address must be served by now.
+    ///
+    /// # Errors
+    /// If the cluster is shut down.
+    pub async fn register(&self) -> Result<(), StartError> {
+        Ok(self.driver.cluster().register().await?)
+    }
+
+    /// Hands over what the node leads, leaves the cluster (the master's role last), and closes the volumes.
+    pub async fn stop(self) {
+        let Self { driver, tasks } = self;
+        match timeout(HAND_OVER_LIMIT, driver.hand_over_all()).await {
+            Ok(0) => info!("all shards are handed over"),
+            Ok(left) => warn!(left, "shards without another copy in sync were not handed over"),
+            Err(_) => warn!("not all shards were handed over in time"),
+        }
+        if let Err(error) = driver.cluster().shutdown().await {
+            warn!(%error, "the node's entry goes with its session");
+        }
+        for task in &tasks {
+            task.abort();
+        }
+        let volumes = driver.shared.volumes.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            for volume in &volumes {
+                if let Err(error) = volume.volume.table().flush() {
+                    warn!(folder = %volume.folder, %error, "table was not flushed: the log is replayed at the next start");
+                }
+                volume.volume.table().close();
+            }
+        });
+        let _ = closed.await;
+    }
+}
+
+fn take_up(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredReplica) -> Result<(), StartError> {
+    let RecoveredReplica { shard, state, damage, history, first_seq: _, applied, tail } = found;
+    if let Some(why) = damage {
+        warn!(%shard, folder = %volume.folder, why, "copy is damaged: it starts over from its peers");
+    }
+    let sessions = load_sessions(&**volume.volume.table(), shard)
+        .map_err(|source| StartError::Table { folder: volume.folder, source })?;
+    let recovered = Recovered {
+        promised: state.promised,
+        lineage: state.lineage,
+        history,
+        applied: applied.seq,
+        tail,
+        void: state.void,
+        torn: state.torn,
+    };
+    let core = shared.recovered_core(volume.id, recovered);
+    let machine = Machine::new(shard, shared.limits, sessions);
+    let space = if state.space == Space(0) { volume.new_space() } else { state.space };
+    let start = Start { space, applied, incarnation: shared.incarnation, config: state.config };
+    let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
+    shared.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), replica)));
+    Ok(())
+}
+
+/// Starts the volume's writer; what it has made durable is told to the copies by a task of the runtime, so that the writer
+/// only writes.
+fn watch_volume(shared: &Arc<Shared>, volume: &Arc<OpenVolume>) -> Result<JoinHandle<()>, StartError> {
+    let (durable, mut changed) = watch::channel(Ticket(0));
+    let durable = Mutex::new(durable);
+    let handler_shared = Arc::downgrade(shared);
+    let folder = volume.folder;
+    let handler = move |event| match event {
+        VolumeEvent::Durable(ticket) => {
+            durable.lock().unwrap_or_else(PoisonError::into_inner).send_if_modified(|last| {
+                let newer = ticket > *last;
+                *last = ticket.max(*last);
+                newer
+            });
+        }
+        VolumeEvent::Full => warn!(%folder, "the disk is full: writes are refused until there is room"),
+        VolumeEvent::Room => info!(%folder, "there is room on the disk again"),
+        VolumeEvent::Persisted => {}
+        VolumeEvent::TableDamaged(why) | VolumeEvent::Fatal(why) => {
+            if let Some(shared) = handler_shared.upgrade() {
+                shared.fatal(format!("{folder}: {why}"));
+            }
+        }
+    };
+    volume.volume.start(Box::new(handler)).map_err(StartError::Threads)?;
+    let (shared, volume) = (Arc::clone(shared), Arc::clone(volume));
+    Ok(tokio::spawn(async move {
+        while changed.changed().await.is_ok() {
+            let ticket = *changed.borrow_and_update();
+            for replica in shared.replicas().values().filter(|replica| replica.volume.id == volume.id) {
+                replica.lock().on_durable(&shared, replica, ticket);
+            }
+        }
+    }))
+}

@@ -1,0 +1,239 @@
+//! Between the state machine and the table: reading values, writing changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kv_replication::{
+    apply::{Change, Machine, SessionResult, Sessions, State as AppliedState, Value},
+    core::Committed,
+};
+use kv_storage::{Batch, Direction, Space, Table, TableError, rows};
+use kv_types::{EntryId, KeyRange, Outcome, SessionId, ShardId, Split, StoredOutcome};
+use prost::Message as _;
+use tracing::{error, warn};
+
+use super::{
+    events::Event,
+    replica::{Pending, Replica, State},
+    request::{Failure, Reply},
+    shared::Shared,
+};
+
+/// What the table keeps of a request: a versioned encoding of [`SessionResult`].
+#[derive(Clone, PartialEq, prost::Message)]
+struct ResultRow {
+    #[prost(message, optional, tag = "1")]
+    outcome: Option<StoredOutcome>,
+    #[prost(uint64, tag = "2")]
+    used: u64,
+    #[prost(uint64, tag = "3")]
+    floor: u64,
+}
+
+/// The keys of one shard in a volume's table.
+pub(super) struct Keys<'a> {
+    pub(super) table: &'a dyn Table,
+    pub(super) space: Space,
+}
+
+impl AppliedState for Keys<'_> {
+    type Error = TableError;
+
+    fn value(&self, key: &[u8]) -> Result<Option<Value>, TableError> {
+        self.table.get(&rows::data_key(self.space, key))?.map(decode_value).transpose()
+    }
+}
+
+pub(super) fn decode_value(row: Bytes) -> Result<Value, TableError> {
+    let row = rows::ValueRow::decode(row).map_err(|error| TableError::Corrupt(format!("a value row: {error}")))?;
+    let rows::ValueRow { value, revision, expires_at_millis } = row;
+    Ok(Value { value, revision, expires_at_millis })
+}
+
+impl State {
+    /// Applies committed entries, in batches that hold the applied position with what the entries did, and answers.
+    pub(super) fn apply(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, committed: Vec<Committed>) {
+        let (entries, tokens): (Vec<_>, Vec<_>) = committed.into_iter().map(|c| (c.entry, c.token)).unzip();
+        let mut done = 0;
+        while done < entries.len() {
+            let keys = Keys { table: &**replica.volume.volume.table(), space: self.space };
+            let applied = match self.machine.apply(&entries[done..], &keys) {
+                Ok(applied) => applied,
+                Err(error) => return self.cannot_apply(shared, replica, &format!("{error:?}")),
+            };
+            let mut batch = Batch::with_capacity(applied.changes.len() + 1);
+            for change in &applied.changes {
+                self.write_change(replica, change, &mut batch);
+            }
+            if let Some(split) = &applied.split {
+                self.write_child(split, applied.last, &mut batch);
+            }
+            batch.put(rows::applied_key(replica.shard), rows::encode_entry_id(applied.last));
+            let table = replica.volume.volume.table();
+            let written = table.write(batch);
+            // The child's log begins at the split, so what lies before it must be on the disk first.
+            let flushed = written.and_then(|_| if applied.split.is_some() { table.flush() } else { Ok(()) });
+            if let Err(error) = flushed {
+                return self.cannot_apply(shared, replica, &error.to_string());
+            }
+            if let Some(split) = &applied.split {
+                self.make_child(shared, replica, split, applied.last);
+            }
+            self.applied = applied.last;
+            self.events.push(applied.last.seq, applied.changes.iter().filter_map(Event::of));
+            let answered = tokens[done..].iter().zip(applied.outcomes);
+            for (token, outcome) in answered {
+                done += 1;
+                if let Some(pending) = token.and_then(|token| self.pending.remove(&token)) {
+                    self.answer(pending, outcome);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, pending: Pending, outcome: Outcome) {
+        match pending {
+            Pending::Client(_, responder) => responder.answer(match outcome {
+                Outcome::Applied { .. } => Ok(Reply::Written(outcome)),
+                Outcome::RevisionMismatch { key, actual } => Err(Failure::Mismatch { key, actual }),
+                Outcome::SessionExpired => Err(Failure::SessionExpired),
+                Outcome::SessionOpened(session) => Ok(Reply::Session(session)),
+                Outcome::Nothing => Err(Failure::Fault("a client's entry had no outcome".into())),
+            }),
+            Pending::Expiry => self.expiring = false,
+            Pending::Transfer(_) => {}
+        }
+    }
+
+    /// This copy can't go on: it is made anew from another one.
+    fn cannot_apply(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, why: &str) {
+        error!(shard = %replica.shard, folder = %replica.volume.folder, why, "copy is damaged and will be rebuilt");
+        self.broken = Some(why.to_owned());
+        replica.set_leads(false);
+        for (_, pending) in self.pending.drain() {
+            match pending {
+                Pending::Client(_, responder) => responder.answer(Err(Failure::Unknown("the copy is damaged".into()))),
+                Pending::Transfer(done) => drop(done.send(Err(Failure::Fault("the copy is damaged".into())))),
+                Pending::Expiry => {}
+            }
+        }
+        shared.rebuild(replica, why);
+    }
+
+    fn write_change(&self, replica: &Arc<Replica>, change: &Change, batch: &mut Batch) {
+        let (shard, space) = (replica.shard, self.space);
+        match change {
+            Change::Put { key, value } => {
+                let Value { value, revision, expires_at_millis } = value.clone();
+                let row = rows::ValueRow { value, revision, expires_at_millis };
+                batch.put(rows::data_key(space, key), row.encode_to_vec());
+            }
+            Change::Delete { key, .. } => batch.delete(rows::data_key(space, key)),
+            Change::NoteDeadline { key, expires_at_millis } => {
+                batch.put(rows::ttl_key(space, *expires_at_millis, key), Bytes::new());
+            }
+            Change::ForgetDeadline { key, expires_at_millis } => {
+                batch.delete(rows::ttl_key(space, *expires_at_millis, key));
+            }
+            Change::OpenSession(_) | Change::PutResult { .. } | Change::DropResult { .. } => {
+                write_session_change(shard, change, batch);
+            }
+            Change::CloseSession(session) => {
+                batch.delete(rows::session_key(shard, *session));
+                let results = rows::result_range(shard, Some(*session));
+                for row in replica.volume.volume.table().scan(&results, Direction::Forward).flatten() {
+                    batch.delete(row.0);
+                }
+            }
+        }
+    }
+
+    /// The child of a split begins here, on every copy that applies the parent's last entry before the split: with the
+    /// parent's rows, log position and sessions. It is nobody's until ZooKeeper holds its configuration.
+    fn write_child(&self, split: &Split, base: EntryId, batch: &mut Batch) {
+        for change in self.machine.sessions().copy() {
+            write_session_change(split.child, &change, batch);
+        }
+        batch.put(rows::applied_key(split.child), rows::encode_entry_id(base));
+    }
+
+    fn make_child(&self, shared: &Arc<Shared>, replica: &Arc<Replica>, split: &Split, base: EntryId) {
+        let mut history = self.core.applied_history();
+        history.truncate(base.seq);
+        let (lineage, sessions, events) = (self.core.lineage(), self.machine.sessions().clone(), self.events.clone());
+        let made = shared.make_child(replica, split, self.space, base, lineage, history, sessions, events);
+        if let Err(error) = made {
+            warn!(shard = %split.child, %error, "child of a split could not be made");
+        }
+    }
+
+    /// Empties the copy: new rows go to a new space, the old ones are deleted in the background.
+    pub(super) fn start_over(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>) {
+        let old = std::mem::replace(&mut self.space, replica.volume.new_space());
+        self.machine = Machine::new(replica.shard, shared.limits, Sessions::default());
+        self.applied = EntryId::ZERO;
+        self.events.restart(kv_types::Seq(0));
+        let mut batch = Batch::default();
+        batch.delete(rows::applied_key(replica.shard));
+        if let Err(error) = replica.volume.volume.table().write(batch) {
+            shared.fatal(format!("the table took no batch: {error}"));
+        }
+        let range = self.persisted.as_ref().map_or_else(KeyRange::all, |config| config.range.clone());
+        delete_rows(replica, old, &range);
+        self.persist_state(shared, replica);
+    }
+}
+
+/// Deletes a copy's rows in the background. Spaces may be shared with shards split from it, so only its own range goes.
+pub(super) fn delete_rows(replica: &Arc<Replica>, space: Space, range: &KeyRange) {
+    let replica = Arc::clone(replica);
+    let range = rows::data_range(space, range);
+    tokio::task::spawn_blocking(move || {
+        let sessions = [rows::session_range(replica.shard), rows::result_range(replica.shard, None)];
+        for range in [range].iter().chain(&sessions) {
+            if let Err(error) = replica.volume.volume.table().delete_range(range) {
+                warn!(shard = %replica.shard, %error, "rows of an emptied copy were not deleted");
+            }
+        }
+    });
+}
+
+fn write_session_change(shard: ShardId, change: &Change, batch: &mut Batch) {
+    match change {
+        Change::OpenSession(session) => batch.put(rows::session_key(shard, *session), Bytes::new()),
+        Change::PutResult { session, number, result } => {
+            batch.put(rows::result_key(shard, *session, *number), encode_result(result));
+        }
+        Change::DropResult { session, number } => batch.delete(rows::result_key(shard, *session, *number)),
+        _ => {}
+    }
+}
+
+fn encode_result(result: &SessionResult) -> Vec<u8> {
+    let SessionResult { outcome, used, floor } = result.clone();
+    ResultRow { outcome: Some(outcome), used, floor }.encode_to_vec()
+}
+
+fn decode_result(row: Bytes) -> Result<SessionResult, TableError> {
+    let row = ResultRow::decode(row).map_err(|error| TableError::Corrupt(format!("a result row: {error}")))?;
+    let ResultRow { outcome, used, floor } = row;
+    let outcome = outcome.ok_or_else(|| TableError::Corrupt("a result row without outcome".into()))?;
+    Ok(SessionResult { outcome, used, floor })
+}
+
+/// Reads a shard's duplicate table.
+pub(super) fn load_sessions(table: &dyn Table, shard: ShardId) -> Result<Sessions, TableError> {
+    let corrupt = || TableError::Corrupt("a session row has a malformed key".into());
+    let session_of = |row: &Bytes| -> Result<SessionId, TableError> { rows::parse_session(row).ok_or_else(corrupt) };
+    let mut sessions = Sessions::default();
+    for row in table.scan(&rows::session_range(shard), Direction::Forward) {
+        sessions.load_session(session_of(&row?.0)?);
+    }
+    for row in table.scan(&rows::result_range(shard, None), Direction::Forward) {
+        let (key, value) = row?;
+        let number = rows::parse_result_number(&key).ok_or_else(corrupt)?;
+        sessions.load_result(session_of(&key)?, number, decode_result(value)?);
+    }
+    Ok(sessions)
+}
+
