@@ -99,14 +99,25 @@ impl Changes {
     pub(crate) async fn quorum_read(&self, shard: ShardId) -> Result<Versioned<ShardConfig>> {
         self.session.sync().await?;
         let path = self.session.layout().path(&Key::Shard(shard));
-        let node = self.session.read(&path).await?.ok_or(Error::NoShard(shard))?;
+        let Some(node) = self.session.read(&path).await? else {
+            // A shard is never removed. Who takes it for gone would throw its copies away.
+            if self.view.borrow().shards.contains_key(&shard) {
+                return Err(Error::Malformed { path, reason: "it has vanished".into() });
+            }
+            return Err(Error::NoShard(shard));
+        };
         let value = decode(&path, &node.data)?;
         Ok(Versioned { value, version: node.stat.version, changed: node.stat.mzxid, owner: 0 })
     }
 
     /// Writes `new` at the version that the configuration of epoch `expected` has, together with `with`.
     async fn change(&self, shard: ShardId, expected: Epoch, new: &ShardConfig, with: Vec<Write>) -> Result<CasOutcome> {
-        let seen = self.view.borrow().shards.get(&shard).cloned().filter(|seen| seen.value.epoch == expected);
+        let seen = {
+            let view = self.view.borrow();
+            // Only from a view that is kept up to date: were ZooKeeper rebuilt meanwhile, versions begin anew.
+            let seen = view.shards.get(&shard).filter(|seen| view.connected && seen.value.epoch == expected);
+            seen.cloned()
+        };
         let current = match seen {
             Some(seen) => seen,
             None => self.quorum_read(shard).await?,

@@ -65,6 +65,8 @@ impl Cluster {
         tasks.spawn(session.clone().run());
         let (uuid, config) = bootstrap::join(&session, options.cluster, &options.bootstrap.validate()?).await?;
 
+        session.belong_to(uuid);
+
         let published = watch::Sender::new(Arc::<View>::default());
         let mut view = published.subscribe();
         let (events, receiver) = mpsc::channel(EVENTS);

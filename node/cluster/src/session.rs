@@ -1,7 +1,7 @@
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,10 +11,15 @@ use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
 use zookeeper_client::{Client, Error as ZkError, SessionInfo, SessionState};
 
-use crate::{Clock, Error, Result, layout::Layout};
+use crate::{
+    Clock, ClusterInfo, Error, Result,
+    document::decode,
+    layout::{Key, Layout},
+};
 
 /// A heartbeat goes out every so many parts of the session timeout.
 const HEARTBEATS_PER_TIMEOUT: u32 = 10;
@@ -24,6 +29,8 @@ const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// While ZooKeeper can't be reached, a warning at least and at most so often.
 const WARN_PAUSE: Duration = Duration::from_secs(2);
 const WARN_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether a ZooKeeper that lost the cluster has been given it again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Keeps a session with ZooKeeper, one after the other for as long as it lives; cheap to clone.
 ///
@@ -43,6 +50,8 @@ struct Shared {
     /// When the last heartbeat that was acknowledged had been sent, in nanoseconds; 0: none yet.
     acknowledged_nanos: AtomicU64,
     current: watch::Sender<Option<Connection>>,
+    /// The cluster that has to be there, once it is known.
+    cluster: OnceLock<Uuid>,
 }
 
 /// A session that the server has agreed to. It may be over by the time it is used.
@@ -68,6 +77,7 @@ impl Session {
             timeout_millis: AtomicU64::new(millis(requested_timeout)),
             acknowledged_nanos: AtomicU64::new(0),
             current: watch::Sender::new(None),
+            cluster: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -103,6 +113,11 @@ impl Session {
         self.shared.current.subscribe()
     }
 
+    /// From now on only a ZooKeeper that holds this cluster counts as connected.
+    pub(crate) fn belong_to(&self, cluster: Uuid) {
+        let _ = self.shared.cluster.set(cluster);
+    }
+
     /// Connects and stays connected; never returns.
     pub(crate) async fn run(self) {
         let mut resumed = None;
@@ -116,6 +131,9 @@ impl Session {
             self.shared.timeout_millis.store(millis(timeout), Ordering::Relaxed);
             info!(session = %client.session_id(), "connected to zookeeper");
             let connection = Connection { client };
+            if !self.verify(&connection).await {
+                continue;
+            }
             // First, so that whoever sees the connection sees an age that belongs to it.
             self.heartbeat(&connection).await;
             self.shared.current.send_replace(Some(connection.clone()));
@@ -125,6 +143,37 @@ impl Session {
             // is alive, and taking it up again spares an election.
             resumed = Some(connection.client.into_session());
         }
+    }
+
+    /// Waits until the cluster is found; `false` if the connection ends before. A ZooKeeper that lost its content knows no
+    /// former session either, so every loss comes by here: without the check all shards would seem to be gone, or those of
+    /// a cluster that a new node has made at the same root would be taken for this one's.
+    async fn verify(&self, connection: &Connection) -> bool {
+        let Some(&cluster) = self.shared.cluster.get() else { return true };
+        let path = self.layout().path(&Key::Cluster);
+        while !connection.client.state().is_terminated() {
+            let read = timeout(self.operation_limit(), async {
+                connection.client.sync(self.layout().root()).await?;
+                connection.client.get_data(&path).await
+            });
+            let reason = match read.await {
+                Ok(Ok((data, _))) => match decode::<ClusterInfo>(&path, &data) {
+                    Ok(ClusterInfo { uuid }) if uuid == cluster => return true,
+                    Ok(ClusterInfo { uuid }) => format!("there is cluster {uuid} instead"),
+                    Err(error) => error.to_string(),
+                },
+                Ok(Err(ZkError::NoNode)) => "there is none: restore it with rebuild-zookeeper".to_owned(),
+                Ok(Err(error)) => {
+                    debug!(%error, "the cluster can't be looked for");
+                    sleep(CONNECT_PAUSE).await;
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            error!(%cluster, path, reason, "zookeeper does not hold this cluster: it counts as unreachable");
+            sleep(VERIFY_PAUSE).await;
+        }
+        false
     }
 
     /// Sends heartbeats until the session is over.

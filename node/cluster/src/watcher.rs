@@ -15,7 +15,7 @@ use zookeeper_client::{AddWatchMode, EventType, PersistentWatcher, SessionState}
 use crate::{
     ClusterEvent, Member, Result, Role, Versioned, View,
     document::decode,
-    layout::{FOLDERS, Key, SINGLES},
+    layout::{FOLDERS, Key, Layout, SINGLES},
     request::Node,
     session::{Connection, Session},
 };
@@ -213,6 +213,11 @@ pub(crate) async fn snapshot(session: &Session, last: &View) -> Result<View> {
             apply(&mut view, key, path, node, last);
         }
     }
+    for &shard in last.shards.keys() {
+        for key in [Key::Shard(shard), Key::Placement(shard)] {
+            apply_if_missing(&mut view, key, layout, last);
+        }
+    }
     Ok(view)
 }
 
@@ -248,7 +253,8 @@ fn apply(view: &mut View, key: Key, path: &str, node: Option<Node>, last: &View)
             put(&mut view.nodes, name, known);
         }
         Key::Placement(shard) => {
-            let placement = read(path, node, last.placements.get(&shard));
+            let mut placement = read(path, node, last.placements.get(&shard));
+            placement = placement.or_else(|| vanished(path, last.placements.get(&shard)));
             put(&mut view.placements, shard, placement);
         }
         Key::Shard(shard) => {
@@ -261,7 +267,7 @@ fn apply(view: &mut View, key: Key, path: &str, node: Option<Node>, last: &View)
                 debug!(%shard, read = %read.value.epoch, seen = %seen.value.epoch, "stale read of a shard");
                 config = Some(seen.clone());
             }
-            put(&mut view.shards, shard, config);
+            put(&mut view.shards, shard, config.or_else(|| vanished(path, seen)));
         }
         Key::Drain(name) => match node {
             Some(_) => {
@@ -272,6 +278,25 @@ fn apply(view: &mut View, key: Key, path: &str, node: Option<Node>, last: &View)
             }
         },
     }
+}
+
+fn apply_if_missing(view: &mut View, key: Key, layout: &Layout, last: &View) {
+    let there = match &key {
+        Key::Shard(shard) => view.shards.contains_key(shard),
+        Key::Placement(shard) => view.placements.contains_key(shard),
+        _ => true,
+    };
+    if !there {
+        let path = layout.path(&key);
+        apply(view, key, &path, None, last);
+    }
+}
+
+/// What was known of a znode that is never removed: somebody else has done it, and no copy may be thrown away for that.
+fn vanished<T: Clone>(path: &str, last: Option<&Versioned<T>>) -> Option<Versioned<T>> {
+    let last = last?;
+    error!(path, "a shard's znode has vanished: its last content stays in force");
+    Some(last.clone())
 }
 
 fn apply_member(view: &mut View, name: String, path: &str, node: Option<Node>) {

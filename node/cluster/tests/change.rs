@@ -246,3 +246,45 @@ async fn zookeepers_content_is_rebuilt_at_an_empty_root_only() {
     sleep(Duration::from_millis(500)).await;
     assert_eq!(node.cluster.view().shards.len(), 4, "the first shards are not made again");
 }
+
+#[tokio::test]
+async fn a_cluster_that_is_lost_or_another_one_is_not_taken_for_the_own() {
+    let Some(server) = zookeeper() else { return };
+    let root = root();
+    let nodes = registered(&server, &root, 2).await;
+    let before = nodes[0].cluster.view();
+    let person = zookeeper_client::Client::connect(&server).await.expect("connects");
+    person.delete(&format!("{root}/shards/1"), None).await.expect("deletes");
+    // Without the znode a change can't be made, but the shard does not count as gone.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(nodes[0].cluster.view().shards, before.shards);
+    let read = nodes[0].cluster.quorum_read(SHARD).await;
+    assert!(matches!(read, Err(Error::Malformed { .. })), "{read:?}");
+
+    // Another cluster at the same root, as after a loss of everything and a new node's start.
+    for node in &nodes {
+        node.proxy.set(Mode::Cut);
+    }
+    let text = |uuid| format!("{{\"format\":1,\"uuid\":\"{uuid}\"}}");
+    let path = format!("{root}/cluster");
+    let other = uuid::Uuid::new_v4();
+    person.set_data(&path, text(other).as_bytes(), None).await.expect("writes");
+    sleep(nodes[0].cluster.session_timeout() * 2).await;
+    for node in &nodes {
+        node.proxy.set(Mode::Pass);
+    }
+    sleep(Duration::from_secs(3)).await;
+    for node in &nodes {
+        let view = node.cluster.view();
+        assert!(!view.connected && !node.cluster.is_registered());
+        assert_eq!(view.shards, before.shards);
+        assert!(node.cluster.age() > Duration::from_secs(3), "a strange zookeeper's answers don't count");
+    }
+    let members = person.list_children(&format!("{root}/members")).await.expect("lists");
+    assert_eq!(members, Vec::<String>::new());
+
+    person.set_data(&path, text(nodes[0].cluster.cluster_uuid()).as_bytes(), None).await.expect("writes");
+    for node in &nodes {
+        node.sees("the own cluster", |view| view.connected && view.members.len() == 2 && view.master.is_some()).await;
+    }
+}

@@ -219,3 +219,34 @@ async fn zookeeper_out_of_reach_at_the_start_is_waited_for() {
     proxy.set(Mode::Pass);
     within("start", starting).await.expect("runs").expect("starts");
 }
+
+#[tokio::test]
+async fn a_master_whose_fence_was_raised_writes_nothing_before_it_is_master_again() {
+    let Some(server) = zookeeper() else { return };
+    let root = root();
+    let nodes = registered(&server, &root, 2).await;
+    let person = zookeeper_client::Client::connect(&server).await.expect("connects");
+    let shard = kv_types::ShardId(1);
+    let mut refused = 0;
+    for round in 0..20 {
+        nodes[0].sees("the first is master", |view| view.role(&name(0)) == Role::Master).await;
+        let text = format!("{{\"format\":1,\"epoch\":{},\"id\":\"demo-1\"}}", 1000 * (round + 1));
+        let raised =
+            person.set_data(&format!("{root}/controller"), text.as_bytes(), None).await.expect("writes").version;
+        // At once, before the master can have seen it.
+        match nodes[0].cluster.move_home(shard, &name(round % 2)).await {
+            Err(Error::NotMaster { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+            Ok(()) => {
+                let version = person.get_data(&format!("{root}/controller")).await.expect("reads").1.version;
+                let home = nodes[0].cluster.view().placements[&shard].value.home.clone();
+                assert!(version > raised || home == name(round % 2), "round {round}: written behind a raised fence");
+            }
+        }
+        nodes[0]
+            .sees("master again", |view| view.controller.as_ref().is_some_and(|controller| controller.version > raised))
+            .await;
+    }
+    println!("refused {refused} of 20");
+    assert!(refused > 0);
+}
