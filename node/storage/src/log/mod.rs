@@ -9,6 +9,7 @@ mod crash_tests;
 mod front;
 mod index;
 mod keeper;
+mod parse;
 mod reader;
 mod record;
 mod replay;

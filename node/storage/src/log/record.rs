@@ -33,7 +33,10 @@ pub(crate) enum Record {
     Checkpoints {
         /// How many `Checkpoint` records follow.
         count: u64,
-        /// Where the segment before this one ends; what lies behind was written again in this one, or cut.
+        /// How many more records make the beginning whole. They take the place of the end of the segment before, which
+        /// counts as long as one of them is missing.
+        rewritten: u64,
+        /// Where the segment before this one ends.
         previous_end: u32,
     },
     /// All that is known of a replica where a segment begins.
@@ -95,8 +98,8 @@ impl Record {
             Self::State(shard, state) => (3, *shard, EntryId::ZERO, json(state)),
             Self::Reset(shard, history) => (4, *shard, history.last(), json(&HistoryBody::of(history))),
             Self::Forget(shard) => (5, *shard, EntryId::ZERO, Bytes::new()),
-            Self::Checkpoints { count, previous_end } => {
-                (6, ShardId(0), EntryId::new(u64::from(*previous_end), *count), Bytes::new())
+            Self::Checkpoints { count, rewritten, previous_end } => {
+                (6, ShardId(*rewritten), EntryId::new(u64::from(*previous_end), *count), Bytes::new())
             }
             Self::Checkpoint(shard, state, history) => {
                 let body = CheckpointBody { state: state.clone(), history: HistoryBody::of(history) };
@@ -164,7 +167,7 @@ impl Record {
             5 => Self::Forget(shard),
             6 => {
                 let previous_end = u32::try_from(id.epoch.0).ok()?;
-                Self::Checkpoints { count: id.seq.0, previous_end }
+                Self::Checkpoints { count: id.seq.0, rewritten: shard.0, previous_end }
             }
             7 => {
                 let CheckpointBody { state, history } = serde_json::from_slice(body).ok()?;
@@ -185,7 +188,7 @@ impl Header {
     fn decode(segment: u64, raw: &[u8]) -> Option<Self> {
         let long = |at: usize| raw.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
         let short = |at: usize| raw.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let marked = raw[0] == BEGIN && raw[HEADER - 1] == END;
+        let marked = raw[0] == BEGIN && raw[44..] == [0, 0, 0, END];
         if !marked || short(40)? != header_crc(segment, &raw[..40]) {
             return None;
         }
@@ -268,7 +271,7 @@ mod tests {
             Record::State(ShardId(1), state.clone()),
             Record::Reset(ShardId(1), history.clone()),
             Record::Forget(ShardId(1)),
-            Record::Checkpoints { count: 3, previous_end: 99 },
+            Record::Checkpoints { count: 3, rewritten: 8, previous_end: 99 },
             Record::Checkpoint(ShardId(1), state, history),
         ];
         for record in records {

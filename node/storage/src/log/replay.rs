@@ -6,9 +6,10 @@ use super::{
     ReplicaState,
     front::{Place, place},
     index::Index,
-    record::{ALIGNMENT, Missing, Record},
+    parse::{Beginning, Parsed, Placed},
+    record::{Missing, Record},
     replicas::Replicas,
-    segment::{self, BLOCK, FORMAT, Header, SECTOR, Segment},
+    segment::{self, BLOCK, FORMAT, Segment},
 };
 use crate::disk::Disk;
 
@@ -26,7 +27,11 @@ pub(crate) struct Replay {
     pub(super) last_segment: u64,
     /// Where that one ends.
     pub(super) end: u32,
+    /// Whether a checkpoint has been read.
+    known: bool,
     torn: Option<String>,
+    /// Nobody knows whose records are lost.
+    damage: Option<String>,
     lost: BTreeMap<ShardId, String>,
 }
 
@@ -54,21 +59,6 @@ pub(crate) enum ReplayError {
     Io(#[from] io::Error),
 }
 
-/// A segment with something in it.
-struct Candidate {
-    segment: Segment,
-    /// How far the segment before counts, if its first record can be read.
-    previous_end: Option<u32>,
-}
-
-struct Parsed {
-    records: Vec<(u32, u32, Record)>,
-    /// Where the records end.
-    end: usize,
-    /// What stands there instead of zeros.
-    missing: Option<Missing>,
-}
-
 impl Replay {
     /// Reads all segments. Removes what a crash left unfinished.
     pub(crate) fn read(disk: &dyn Disk, volume: VolumeId) -> Result<Self, ReplayError> {
@@ -81,28 +71,50 @@ impl Replay {
         }
         numbers.sort_unstable();
         let mut replay = Self { end: BLOCK as u32, ..Self::default() };
-        let mut candidates = Vec::new();
-        let mut blank = Vec::new();
-        for number in numbers {
-            let segment = Segment::open(disk, number)?;
-            match previous_end(&segment, volume)? {
-                Some(previous_end) => candidates.push(Candidate { segment, previous_end }),
-                None => blank.push(number),
-            }
-        }
-        replay.last_segment = match (candidates.last(), blank.first()) {
-            (Some(last), _) => last.segment.number,
+        let blank = replay.drop_unwritten(disk, volume, &mut numbers)?;
+        replay.last_segment = match (numbers.last(), blank.first()) {
+            (Some(last), _) => *last,
             (None, Some(spare)) => spare.saturating_sub(1),
             (None, None) => 0,
         };
         for number in blank {
-            // One is used next; any other would stand in the way of a number to come, or has been of no use already.
+            // The first is used next; any other would stand in the way of a number to come.
             if number != replay.last_segment + 1 {
                 disk.remove(&segment::name(number))?;
             }
         }
-        replay.read_all(candidates)?;
+        // Removed from the oldest on, but the disk may have kept an older one and not a newer one.
+        let gap = numbers.windows(2).rposition(|pair| pair[0] + 1 != pair[1]);
+        for number in numbers.drain(..gap.map_or(0, |gap| gap + 1)) {
+            disk.remove(&segment::name(number))?;
+        }
+        replay.read_all(disk, volume, &numbers)?;
         Ok(replay)
+    }
+
+    /// Takes segments from the end of `numbers` in which nothing counts: those that were only prepared, which it returns
+    /// in ascending order, and one whose beginning was torn, which it removes.
+    fn drop_unwritten(
+        &mut self,
+        disk: &dyn Disk,
+        volume: VolumeId,
+        numbers: &mut Vec<u64>,
+    ) -> Result<Vec<u64>, ReplayError> {
+        let mut blank = Vec::new();
+        while let Some(number) = numbers.last().copied() {
+            let parsed = Parsed::read(&Segment::open(disk, number)?, volume)?;
+            if parsed.is_blank() {
+                blank.push(number);
+            } else if parsed.beginning().is_none() && parsed.missing != Some(Missing::Corrupt) {
+                self.torn = Some(format!("segment {number} was torn at byte {}", parsed.end));
+                disk.remove(&segment::name(number))?;
+            } else {
+                break;
+            }
+            numbers.pop();
+        }
+        blank.reverse();
+        Ok(blank)
     }
 
     /// Whether there was no record at all.
@@ -135,55 +147,21 @@ impl Replay {
         self.index.first(shard).into_iter().chain(rewritten).min().unwrap_or(last.next())
     }
 
-    fn read_all(&mut self, candidates: Vec<Candidate>) -> Result<(), ReplayError> {
-        let mut known = false;
-        let mut damage: Option<String> = None;
-        let mut following = candidates.iter().skip(1).map(|next| next.previous_end);
-        for Candidate { segment, .. } in &candidates {
-            let number = segment.number;
-            let is_last = number == self.last_segment;
-            let limit = following.next().flatten();
-            let bytes = segment.read()?;
-            let Parsed { records, end, missing } = parse(number, &bytes, limit);
-            let short = limit.is_some_and(|limit| end < limit as usize);
-            let missing = missing.or(short.then_some(Missing::Corrupt));
-            let checkpoint = checkpoint_len(&records);
-            self.index.add_segment(segment.clone());
-            if let Some(count) = checkpoint {
-                self.adopt(&records[..count], known, number);
-                known = true;
-                self.index.set_used(number, end as u32);
-                // Those of the last group count only when they have been written again.
-                let group = records.last().filter(|_| is_last).map_or(u32::MAX, |(_, group_start, _)| *group_start);
-                for (offset, _, record) in records.into_iter().skip(count) {
-                    if offset >= group {
-                        self.rewrite.push(record);
-                    } else {
-                        self.apply(&record, number, offset);
-                        self.end = offset + record.len() as u32;
-                    }
-                }
-                if is_last && self.rewrite.is_empty() {
-                    self.end = end as u32;
-                }
+    fn read_all(&mut self, disk: &dyn Disk, volume: VolumeId, numbers: &[u64]) -> Result<(), ReplayError> {
+        let mut before: Option<(Segment, Parsed)> = None;
+        for number in numbers {
+            let segment = Segment::open(disk, *number)?;
+            let parsed = Parsed::read(&segment, volume)?;
+            if let Some((segment, before)) = before {
+                let limit = parsed.beginning().map(|beginning| beginning.previous_end);
+                self.absorb(segment, before, limit);
             }
-            if is_last && checkpoint.is_none() {
-                self.end = BLOCK as u32;
-            }
-            match missing {
-                // A later segment was begun, so all of this one had been on the disk.
-                Some(_) if !is_last && limit.is_none() => {
-                    damage = Some(format!("segment {number} is damaged at byte {end}"));
-                }
-                Some(kind) if limit.is_some() => {
-                    tracing::warn!(segment = number, offset = end, ?kind, "a segment of the log is damaged");
-                }
-                Some(Missing::Torn) => self.torn = Some(format!("segment {number} was torn at byte {end}")),
-                Some(Missing::Corrupt) => damage = Some(format!("segment {number} is damaged at byte {end}")),
-                None => {}
-            }
+            before = Some((segment, parsed));
         }
-        if !known && damage.is_some() {
+        if let Some((segment, last)) = before {
+            self.absorb_last(segment, last);
+        }
+        if !self.known && self.damage.is_some() {
             return Err(ReplayError::Unreadable);
         }
         self.after = self.replicas.clone();
@@ -201,17 +179,69 @@ impl Replay {
             }
             applied.is_ok()
         });
-        if let Some(why) = damage {
+        if let Some(why) = self.damage.take() {
             self.lost.extend(self.after.0.keys().map(|shard| (*shard, why.clone())));
         }
         Ok(())
     }
 
+    /// A segment that another follows, which says that it ends at `limit`, unless that can't be read.
+    fn absorb(&mut self, segment: Segment, parsed: Parsed, limit: Option<u32>) {
+        let number = segment.number;
+        match limit {
+            // What is missing shows where the next checkpoint is compared.
+            Some(limit) if parsed.end < limit as usize => {
+                tracing::warn!(segment = number, offset = parsed.end, "a segment of the log is damaged");
+            }
+            // The next one was begun, so all of this one had been on the disk.
+            None if parsed.missing.is_some() => {
+                self.damage = Some(format!("segment {number} is damaged at byte {}", parsed.end));
+            }
+            _ => {}
+        }
+        let Some(beginning) = parsed.beginning() else { return };
+        let limit = limit.unwrap_or(u32::MAX);
+        self.begin(&segment, &parsed, &beginning, limit.min(parsed.end as u32));
+        for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {
+            if parsed.offset < limit {
+                self.apply(&parsed.record, number, parsed.offset);
+            }
+        }
+    }
+
+    /// The last segment: its last group may be in the page cache only.
+    fn absorb_last(&mut self, segment: Segment, parsed: Parsed) {
+        let number = segment.number;
+        match parsed.missing {
+            Some(Missing::Torn) => self.torn = Some(format!("segment {number} was torn at byte {}", parsed.end)),
+            Some(Missing::Corrupt) => self.damage = Some(format!("segment {number} is damaged at byte {}", parsed.end)),
+            None => {}
+        }
+        let Some(beginning) = parsed.beginning() else { return };
+        let group = parsed.records.last().map_or(0, |last| last.group_start);
+        self.end = group.max(beginning.end);
+        self.begin(&segment, &parsed, &beginning, self.end);
+        for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {
+            if parsed.offset >= group {
+                self.rewrite.push(parsed.record);
+            } else {
+                self.apply(&parsed.record, number, parsed.offset);
+            }
+        }
+    }
+
+    fn begin(&mut self, segment: &Segment, parsed: &Parsed, beginning: &Beginning, end: u32) {
+        self.index.add_segment(segment.clone());
+        self.index.set_used(segment.number, end);
+        self.adopt(&parsed.records[..beginning.checkpoints], self.known, segment.number);
+        self.known = true;
+    }
+
     /// Takes what a segment begins with, and compares it with what the segments before have come to.
-    fn adopt(&mut self, checkpoint: &[(u32, u32, Record)], compare: bool, number: u64) {
+    fn adopt(&mut self, checkpoint: &[Placed], compare: bool, number: u64) {
         let mut new = Replicas::default();
-        for (_, _, record) in checkpoint {
-            let _ = new.apply(record);
+        for placed in checkpoint {
+            let _ = new.apply(&placed.record);
         }
         for shard in self.replicas.0.keys().filter(|shard| !new.0.contains_key(shard)) {
             self.index.forget(*shard);
@@ -248,67 +278,4 @@ impl Replay {
             None => {}
         }
     }
-}
-
-/// `None`: nothing was ever written behind the header. Else what its first record says of the segment before.
-fn previous_end(segment: &Segment, volume: VolumeId) -> Result<Option<Option<u32>>, ReplayError> {
-    let number = segment.number;
-    let len = segment.file.len()?;
-    let mut start = vec![0; usize::try_from(len.min(2 * BLOCK as u64)).unwrap_or(BLOCK)];
-    segment.file.read(0, &mut start)?;
-    match Header::of(&start, number, volume) {
-        Header::Newer(found) => return Err(ReplayError::Newer { segment: number, found }),
-        Header::Foreign(found) => return Err(ReplayError::Foreign { segment: number, found }),
-        // The records are checked each for itself.
-        Header::Corrupt => tracing::warn!(segment = number, "the header of a segment of the log is damaged"),
-        Header::Valid => {}
-    }
-    if let Ok(found) = Record::decode(number, &start, BLOCK, SECTOR)
-        && let Record::Checkpoints { previous_end, .. } = found.record
-    {
-        return Ok(Some(Some(previous_end)));
-    }
-    let blank = segment.read()?.iter().skip(BLOCK).all(|byte| *byte == 0);
-    Ok(if blank { None } else { Some(None) })
-}
-
-/// How many records the checkpoint has, if it is whole.
-fn checkpoint_len(records: &[(u32, u32, Record)]) -> Option<usize> {
-    let (_, _, Record::Checkpoints { count, .. }) = records.first()? else { return None };
-    let all = usize::try_from(*count).ok()?.checked_add(1)?;
-    let each = records.get(1..all)?;
-    each.iter().all(|(_, _, record)| matches!(record, Record::Checkpoint(..))).then_some(all)
-}
-
-fn parse(number: u64, bytes: &[u8], limit: Option<u32>) -> Parsed {
-    let limit = limit.map(|limit| limit as usize);
-    let mut records = Vec::new();
-    let mut at = BLOCK;
-    loop {
-        if limit.is_some_and(|limit| at >= limit) || at >= bytes.len() {
-            return Parsed { records, end: at, missing: None };
-        }
-        match Record::decode(number, bytes, at, SECTOR) {
-            Ok(found) => {
-                records.push((at as u32, found.group_start, found.record));
-                at = found.next;
-            }
-            Err(missing) => {
-                let missing = judge(number, bytes, at, missing);
-                return Parsed { records, end: at, missing };
-            }
-        }
-    }
-}
-
-/// What stands at the end of the records: nothing, a torn write, or damage. A record further on that was written when
-/// all up to here was on the disk tells damage from a write that was torn in the middle.
-fn judge(number: u64, bytes: &[u8], at: usize, missing: Missing) -> Option<Missing> {
-    if bytes[at..].iter().all(|byte| *byte == 0) {
-        return None;
-    }
-    let later = (at + ALIGNMENT..bytes.len()).step_by(ALIGNMENT);
-    let mut later = later.filter_map(|place| Record::decode(number, bytes, place, SECTOR).ok());
-    let synced = later.any(|found| found.group_start as usize > at);
-    Some(if synced { Missing::Corrupt } else { missing })
 }

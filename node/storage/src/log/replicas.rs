@@ -72,9 +72,9 @@ impl Replicas {
         self.0.entry(shard).or_default()
     }
 
-    /// The records that a segment begins with. `previous_end`: how far the segment before it counts.
-    pub(super) fn checkpoint(&self, previous_end: u32) -> Vec<Record> {
-        let count = Record::Checkpoints { count: self.0.len() as u64, previous_end };
+    /// The records that a segment begins with, before `rewritten` ones from `previous_end` of the segment before on.
+    pub(super) fn checkpoint(&self, previous_end: u32, rewritten: u64) -> Vec<Record> {
+        let count = Record::Checkpoints { count: self.0.len() as u64, rewritten, previous_end };
         let each = self
             .0
             .iter()

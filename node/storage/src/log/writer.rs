@@ -55,10 +55,12 @@ impl Writer {
             group: Vec::new(),
             records: 0,
         };
-        writer.begin_segment(end)?;
-        for record in rewrite.into_iter().chain(amendments) {
+        let again: Vec<_> = rewrite.into_iter().chain(amendments).collect();
+        writer.begin_segment(end, again.len() as u64, again.iter().map(Record::len).sum())?;
+        for record in again {
             writer.put(Ticket(0), record)?;
         }
+        // In one write: it counts as a whole or not at all.
         writer.write()?;
         // Only now: until the new segment counts, the old one must stay as it was found.
         if last_segment > 0 {
@@ -148,31 +150,24 @@ impl Writer {
             return Err(io::Error::other("the log was closed while its disk was full"));
         };
         (self.segment, self.segment_len) = (segment, segment_len);
-        self.begin_segment(end)?;
-        let needed = (self.position() + len).next_multiple_of(BLOCK) as u64;
-        if needed > self.segment_len {
-            self.segment.file.resize(needed)?;
-            self.segment_len = needed;
-        }
-        Ok(())
+        self.begin_segment(end, 0, len)
     }
 
-    /// Begins with a checkpoint, so that older segments can go. It is written with the first group.
-    fn begin_segment(&mut self, previous_end: u32) -> io::Result<()> {
+    /// Begins with a checkpoint, so that older segments can go, and makes sure that `len` bytes have room behind it.
+    /// The checkpoint is written with the first group.
+    fn begin_segment(&mut self, previous_end: u32, rewritten: u64, len: usize) -> io::Result<()> {
         crate::write(&self.front.index).add_segment(self.segment.clone());
         self.buffer.clear();
         self.buffer_start = BLOCK;
         self.group_start = BLOCK as u32;
-        let checkpoint = self.replicas.checkpoint(previous_end);
-        let len = checkpoint.iter().map(Record::len).sum::<usize>();
-        let needed = (BLOCK + len).next_multiple_of(BLOCK) as u64;
+        for record in self.replicas.checkpoint(previous_end, rewritten) {
+            record.encode(self.segment.number, self.group_start, &mut self.buffer);
+            self.records += 1;
+        }
+        let needed = (self.position() + len).next_multiple_of(BLOCK) as u64;
         if needed > self.segment_len {
             self.segment.file.resize(needed)?;
             self.segment_len = needed;
-        }
-        for record in checkpoint {
-            record.encode(self.segment.number, self.group_start, &mut self.buffer);
-            self.records += 1;
         }
         Ok(())
     }
