@@ -5,7 +5,7 @@ mod fake;
 use std::time::{Duration, Instant};
 
 use fake::{Fault, connect, options, refusal};
-use kv_client::{Batch, Client, ClientOptions, Delete, Error, Put, Transport};
+use kv_client::{Batch, ClientOptions, Delete, Error, Put, Transport};
 use kv_proto::v1::{ErrorInfo, ErrorReason};
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "only tests use it, and clippy does not see that")]
 #![allow(clippy::result_large_err, clippy::large_enum_variant, reason = "errors as on the wire")]
 
+mod administration;
 mod data;
 mod service;
 
@@ -16,7 +17,7 @@ use std::{
 };
 
 use kv_client::{Client, ClientOptions, Discovery};
-use kv_proto::v1::{ErrorInfo, ErrorReason, Location, kv_server::KvServer};
+use kv_proto::v1::{ErrorInfo, ErrorReason, Location, cluster_server::ClusterServer, kv_server::KvServer};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -96,6 +97,7 @@ async fn start(data: Arc<Mutex<Data>>) -> Running {
     });
     let server = tonic::transport::Server::builder()
         .add_service(KvServer::new(service::Service(node.clone())))
+        .add_service(ClusterServer::new(administration::Service(node.clone())))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(async move { server.await.expect("the server runs until it is dropped") });
     Running { node, server }

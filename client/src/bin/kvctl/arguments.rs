@@ -30,8 +30,8 @@ pub struct Connection {
     #[arg(long, global = true, env = "KVCTL_ZOOKEEPER", value_name = "SERVERS/ROOT")]
     zookeeper: Option<String>,
     /// Any nodes of the cluster: host:port, several with commas between.
-    #[arg(long, global = true, env = "KVCTL_NODE", value_name = "ADDRESS", value_delimiter = ',')]
-    node: Vec<String>,
+    #[arg(long = "node", global = true, env = "KVCTL_NODE", value_name = "ADDRESS", value_delimiter = ',')]
+    nodes: Vec<String>,
     /// Ask only the nodes given with --node, and not the one that they name as serving the key.
     #[arg(long, global = true)]
     direct: bool,
@@ -211,7 +211,7 @@ impl Connection {
     pub fn resolve(&self, matches: &ArgMatches) -> Result<Discovery, Failed> {
         let given = |name: &str| given(matches, name);
         let zookeeper = self.zookeeper.clone().map(|zookeeper| (given("zookeeper"), Discovery::ZooKeeper(zookeeper)));
-        let node = (!self.node.is_empty()).then(|| (given("node"), Discovery::Nodes(self.node.clone())));
+        let node = (!self.nodes.is_empty()).then(|| (given("nodes"), Discovery::Nodes(self.nodes.clone())));
         let discovery = match (zookeeper, node) {
             (None, None) => {
                 return Err(Failed::usage("where is the cluster? give --zookeeper host:port/root or --node host:port"));
