@@ -56,12 +56,22 @@ impl Driver {
         let table = Arc::clone(replica.volume.volume.table());
         let flushed = tokio::task::spawn_blocking(move || table.flush()).await;
         flushed.map_err(|error| Failure::Fault(error.to_string()))?.map_err(|error| Failure::Fault(error.to_string()))?;
-        let child = self.cluster().view().next_shard();
+        let child = self.unused_shard();
         let payload = Command::Split(Split { child, at: at.clone() }).encode();
         let input = |token| Input::Split { token, child, at: at.clone(), payload };
         self.transfer(&replica, input).await?;
         info!(%shard, %child, at = %at.escape_ascii(), "shard was split");
         Ok((child, at))
+    }
+
+    /// An id that no other node takes at the same time: each has its own residue by its place in the line of members. (Where
+    /// two take the same after all, ZooKeeper creates only one, and the other split is called off.)
+    fn unused_shard(&self) -> ShardId {
+        let view = self.cluster().view();
+        let place = view.members.iter().position(|member| member.info.node == *self.node()).unwrap_or(0) as u64;
+        let line = view.members.len().max(1) as u64;
+        let next = view.next_shard().0;
+        ShardId(next + (place + line - next % line) % line)
     }
 
     async fn transfer(

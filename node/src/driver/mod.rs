@@ -9,6 +9,7 @@ mod copies;
 pub(crate) mod events;
 mod execute;
 mod expiry;
+mod force;
 mod manager;
 pub mod peers;
 mod reads;

@@ -44,10 +44,8 @@ pub(crate) struct Shared {
     /// Wakes the manager: configurations or roles have changed.
     pub(super) changed: Notify,
     pub(super) rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
-    /// Shards whose drop or creation is under way elsewhere.
     pub(super) ceased: AtomicBool,
     pub(super) reachable: AtomicBool,
-    pub(super) stopping: AtomicBool,
     fatal: watch::Sender<Option<String>>,
     clock: BoottimeClock,
     /// Differs after every start.
@@ -80,7 +78,6 @@ impl Shared {
             rebuilds,
             ceased: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
             fatal: watch::Sender::new(None),
             clock: BoottimeClock,
             incarnation,

@@ -392,6 +392,10 @@ impl Core {
             self.step_down(effects);
         }
         let fresh = self.lineage == Lineage(0) && self.log.last() == EntryId::ZERO;
+        if config.primary == self.me && self.lineage != Lineage(0) {
+            // A person has decided that this copy is what is left, whatever it has lost.
+            self.void = false;
+        }
         self.lineage = config.lineage;
         if config.primary != self.me && !fresh {
             self.empty_log(effects);
