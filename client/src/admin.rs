@@ -161,6 +161,7 @@ impl Client {
             };
             shared.take_note(&failure, &address);
             match progress.judge(&failure) {
+                Verdict::Again if !shared.options.retries => return Err(shared.explain(progress.give_up(&failure))),
                 Verdict::Again | Verdict::NewSession => {}
                 Verdict::Fail(error) => return Err(shared.explain(error)),
             }

@@ -48,6 +48,7 @@ impl Client {
                 Err(failure) => failure,
             };
             match progress.judge(&failure) {
+                Verdict::Again if !shared.options.retries => return Err(shared.explain(progress.give_up(&failure))),
                 Verdict::Again => {}
                 Verdict::NewSession => {
                     if let Some(number) = number.take() {

@@ -46,21 +46,25 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Asks ZooKeeper (`host:port,host:port/root`) whether the cluster is alive, and where its nodes are.
 ///
 /// # Errors
-/// [`Error::ZooKeeper`] if it can't be reached within `deadline` (8 s at most), or holds what can't be read.
+/// [`Error::Invalid`] if `zookeeper` is not of that form, [`Error::ZooKeeper`] if it can't be reached within `deadline` (8 s at most), or holds what can't be read.
 pub async fn look_up(zookeeper: &str, deadline: Duration) -> Result<ClusterState> {
+    let (servers, root) = parse(zookeeper)?;
     let error = |message: String| Error::ZooKeeper { address: zookeeper.to_owned(), message };
     let deadline = deadline.min(LOOK_UP_TIMEOUT);
-    match tokio::time::timeout(deadline, read(zookeeper)).await {
+    match tokio::time::timeout(deadline, read(servers, root)).await {
         Ok(result) => result.map_err(error),
         Err(_) => Err(error(format!("no answer within {deadline:?}"))),
     }
 }
 
-async fn read(zookeeper: &str) -> Result<ClusterState, String> {
-    let (servers, root) = zookeeper.split_once('/').ok_or("the root is missing: give host:port/root")?;
-    if servers.is_empty() || root.is_empty() || root.ends_with('/') {
-        return Err("it is not of the form host:port,host:port/root".into());
-    }
+/// The servers, and the root without its first slash.
+pub(crate) fn parse(zookeeper: &str) -> Result<(&str, &str)> {
+    let parts = zookeeper.split_once('/');
+    let whole = parts.filter(|(servers, root)| !servers.is_empty() && !root.is_empty() && !root.ends_with('/'));
+    whole.ok_or_else(|| Error::Invalid(format!("ZooKeeper is given as {zookeeper:?}: give host:port,host:port/root")))
+}
+
+async fn read(servers: &str, root: &str) -> Result<ClusterState, String> {
     let text = |error: zk::Error| error.to_string();
     let connector = zk::Client::connector().with_session_timeout(SESSION_TIMEOUT).with_fail_eagerly();
     let client = connector.connect(servers).await.map_err(text)?;
@@ -68,7 +72,7 @@ async fn read(zookeeper: &str) -> Result<ClusterState, String> {
     // A follower may lag behind: what it says is of now only after a sync.
     client.sync("/").await.map_err(text)?;
     let master: Master = match client.get_data(&path("master")).await {
-        Ok((data, _)) => parse("master", &data)?,
+        Ok((data, _)) => decode("master", &data)?,
         Err(zk::Error::NoNode) => return Ok(ClusterState::Dead),
         Err(error) => return Err(text(error)),
     };
@@ -81,7 +85,7 @@ async fn read(zookeeper: &str) -> Result<ClusterState, String> {
     let mut members = Vec::with_capacity(names.len());
     for name in names {
         match client.get_data(&path(&format!("members/{name}"))).await {
-            Ok((data, _)) => members.push(parse(&name, &data)?),
+            Ok((data, _)) => members.push(decode(&name, &data)?),
             // It left meanwhile.
             Err(zk::Error::NoNode) => {}
             Err(error) => return Err(text(error)),
@@ -90,7 +94,7 @@ async fn read(zookeeper: &str) -> Result<ClusterState, String> {
     Ok(ClusterState::Alive { master, members })
 }
 
-fn parse<T: DeserializeOwned>(name: &str, data: &[u8]) -> Result<T, String> {
+fn decode<T: DeserializeOwned>(name: &str, data: &[u8]) -> Result<T, String> {
     serde_json::from_slice(data).map_err(|error| format!("znode {name:?} can't be read: {error}"))
 }
 
@@ -121,11 +125,11 @@ mod tests {
 
     #[test]
     fn fields_of_a_newer_format_are_passed_over() {
-        let master: Master = parse("master", br#"{"format":2,"id":"n0","address":"h:1","more":[1]}"#).expect("valid");
+        let master: Master = decode("master", br#"{"format":2,"id":"n0","address":"h:1","more":[1]}"#).expect("valid");
         assert_eq!((master.id.as_str(), master.address.as_str()), ("n0", "h:1"));
-        let member: Member = parse("m", br#"{"node":"n1","address":"h:2"}"#).expect("valid");
+        let member: Member = decode("m", br#"{"node":"n1","address":"h:2"}"#).expect("valid");
         assert_eq!(member.id, "n1");
-        assert!(parse::<Master>("master", b"{}").is_err_and(|error| error.contains("master")));
+        assert!(decode::<Master>("master", b"{}").is_err_and(|error| error.contains("master")));
     }
 
     #[test]
@@ -147,7 +151,7 @@ mod tests {
     async fn an_address_without_a_root_is_refused_before_anything_is_asked() {
         for address in ["127.0.0.1:1", "127.0.0.1:1/", "/root"] {
             let error = look_up(address, Duration::from_secs(1)).await.expect_err("no root");
-            assert!(matches!(error, Error::ZooKeeper { .. }), "{error}");
+            assert!(matches!(error, Error::Invalid(_)), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Error, Result};
+use crate::{Error, Result, discovery};
 
 /// Where a client learns which nodes there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct ClientOptions {
     /// Whether writes carry a session, so that one of unknown outcome can be sent again and is applied once. Without,
     /// it ends in [`Error::OutcomeUnknown`].
     pub sessions: bool,
+    /// Whether a failed request is sent again at all. `false`: the first failure is the answer (but a new session is
+    /// opened for one that has expired).
+    pub retries: bool,
     /// How requests reach a node.
     pub transport: Transport,
     /// Requests in flight to one node, at most; further ones wait.
@@ -55,7 +58,7 @@ impl ClientOptions {
     /// The longest that any duration of the options may be.
     pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// The defaults: 10 s deadline, 1 s an attempt, 1 s to connect, sessions, pipeline, 1,024 in flight to a node,
+    /// The defaults: 10 s deadline, 1 s an attempt, 1 s to connect, sessions, retries, pipeline, 1,024 in flight to a node,
     /// locations followed, watches resumed for 60 s.
     #[must_use]
     pub fn new(discovery: Discovery) -> Self {
@@ -66,6 +69,7 @@ impl ClientOptions {
             attempt_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             sessions: true,
+            retries: true,
             transport: Transport::Pipeline,
             in_flight: 1024,
             follow_locations: true,
@@ -93,6 +97,9 @@ impl ClientOptions {
         if self.discovery == Discovery::Nodes(Vec::new()) {
             return Err(Error::Invalid("no node is given: give at least one host:port".into()));
         }
+        if let Discovery::ZooKeeper(zookeeper) = &self.discovery {
+            discovery::parse(zookeeper)?;
+        }
         Ok(())
     }
 }
@@ -108,6 +115,8 @@ mod tests {
         let refused = |options: ClientOptions| options.validate().expect_err("out of bounds").to_string();
         assert!(refused(ClientOptions { in_flight: 0, ..good.clone() }).contains("in_flight is 0"));
         assert!(refused(ClientOptions { deadline: Duration::ZERO, ..good.clone() }).contains("deadline"));
-        assert!(refused(ClientOptions { discovery: Discovery::Nodes(vec![]), ..good }).contains("no node"));
+        let elsewhere = |discovery| refused(ClientOptions { discovery, ..good.clone() });
+        assert!(elsewhere(Discovery::Nodes(vec![])).contains("no node"));
+        assert!(elsewhere(Discovery::ZooKeeper("127.0.0.1:1".into())).contains("host:port/root"));
     }
 }

@@ -115,6 +115,9 @@ impl ScanPages {
             other => return Err(Error::Fault(unexpected(&other))),
         };
         let ScanPage { entries, shard, revision, resume } = page;
+        if entries.is_empty() && !resume.is_empty() && resume == self.request.resume {
+            return Err(Error::Fault("the scan does not advance".into()));
+        }
         if let Some(last) = entries.last() {
             self.near = last.key.clone();
         }

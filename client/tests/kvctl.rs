@@ -1,5 +1,7 @@
 //! The binary as a script sees it: what it prints and with which code it ends.
 
+#![allow(clippy::expect_used, reason = "only tests are here, and clippy does not see that of helpers")]
+
 mod fake;
 
 use std::{process::Stdio, sync::atomic::Ordering};

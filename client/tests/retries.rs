@@ -172,3 +172,18 @@ async fn many_writers_through_broken_streams_lose_and_repeat_nothing() {
         assert_eq!(entry.value, "49");
     }
 }
+
+#[tokio::test]
+async fn without_retries_the_first_failure_is_the_answer() {
+    let nodes = fake::cluster(2).await;
+    let client = fake::connect_with(ClientOptions { retries: false, ..options(&nodes) }).await;
+    client.put(("k", "v")).await.expect("put");
+    for node in &nodes {
+        node.fail_next([Fault::Refuse(refusal(ErrorReason::NotAvailable)), Fault::ApplyAndBreak]);
+    }
+    assert!(matches!(client.put(("k", "w")).await, Err(Error::Unavailable(_))));
+    let asked: usize = nodes.iter().map(|node| node.count()).sum();
+    assert_eq!(asked, 2);
+    assert!(matches!(client.put(("k", "w")).await, Err(Error::OutcomeUnknown(_))));
+    assert_eq!(nodes.iter().map(|node| node.count()).sum::<usize>(), 3);
+}

@@ -1,5 +1,7 @@
 //! What the client itself is able to do, against a node that answers at once and keeps nothing.
 
+#![allow(clippy::expect_used, reason = "only tests are here, and clippy does not see that of helpers")]
+
 use std::{process::Stdio, thread};
 
 use futures::stream::BoxStream;
