@@ -16,7 +16,7 @@ use kv_types::KeyRange;
 use lsm_tree::{AbstractTree as _, AnyTree, Guard as _, SeqNo, SequenceNumberCounter};
 
 use super::{
-    Batch, Direction, Pressure, Rows, Snapshot, Table, TableError, TableEvent, TableStats,
+    Batch, Direction, Pressure, Rows, Snapshot, Table, TableError, TableEvent, TableStats, manifest,
     memtable::{BatchNumber, Memtable},
     scan::{Scan, Stored},
     worker,
@@ -121,6 +121,7 @@ impl LsmTable {
         if marker(folder).exists() {
             return Err(TableError::Corrupt("it was found damaged when it was read".into()));
         }
+        manifest::check(folder)?;
         let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let tree = lsm_tree::Config::new(folder, seqno.clone(), visible.clone())
             .use_cache(options.block_cache.clone())

@@ -4,9 +4,12 @@
 #[cfg(test)]
 mod conformance;
 mod lsm;
+mod manifest;
 mod memory;
 mod memtable;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;
