@@ -159,7 +159,8 @@ async fn many_writers_through_broken_streams_lose_and_repeat_nothing() {
         .collect();
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        for node in &nodes {
+        // Faults that nobody has met yet must not pile up for the last writer.
+        for node in nodes.iter().filter(|node| !node.has_faults()) {
             node.fail_next([Fault::ApplyAndBreak, Fault::Break, Fault::ApplyInSilence]);
         }
     }

@@ -4,7 +4,8 @@ use futures::{Stream, stream};
 use kv_proto::v1::{
     ClusterDescription, DescribeRequest, DrainRequest, DrainResponse, ErrorReason, ForcePromoteRequest,
     ForcePromoteResponse, HandoverRequest, HandoverResponse, MoveRequest, MoveResponse, NodeDescription,
-    ReplicaDescription, ShardDescription, SplitRequest, SplitResponse, cluster_server::Cluster,
+    RebuildZookeeperRequest, RebuildZookeeperResponse, ReplicaDescription, ShardDescription, SplitRequest,
+    SplitResponse, cluster_server::Cluster,
 };
 use prost::Message as _;
 use tonic::{Code, Request, Response, Status};
@@ -103,5 +104,12 @@ impl Cluster for Service {
         let ForcePromoteRequest { shard, confirmed, .. } = request.into_inner();
         check(shard == 1)?;
         Ok(Response::new(ForcePromoteResponse { done: confirmed, message: "loses writes".into() }))
+    }
+
+    async fn rebuild_zookeeper(
+        &self,
+        _: Request<RebuildZookeeperRequest>,
+    ) -> Result<Response<RebuildZookeeperResponse>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
     }
 }

@@ -108,6 +108,10 @@ impl Node {
         self.faults.lock().expect("unpoisoned").extend(faults);
     }
 
+    pub fn has_faults(&self) -> bool {
+        !self.faults.lock().expect("unpoisoned").is_empty()
+    }
+
     /// From now on every answer says that `[start, end)` is served at `address`.
     pub fn point_to(&self, shard: u64, start: &'static str, end: &'static str, epoch: u64, address: &str) {
         let (start, end) = (start.into(), end.into());
