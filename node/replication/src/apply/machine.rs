@@ -1,6 +1,6 @@
 use kv_types::{
-    Change as KeyChange, Command, DecodeError, Entry, EntryId, Limits, Operation, Outcome,
-    Previous, RequestId, Seq, SessionId, ShardId, Split, StoredOutcome, Write,
+    Change as KeyChange, Command, DecodeError, Entry, EntryId, Limits, Operation, Outcome, Previous, RequestId, Seq,
+    SessionId, ShardId, Split, StoredOutcome, Write,
 };
 
 use super::{Change, Sessions, State, Value, overlay::Overlay, sessions::Seen};
@@ -39,11 +39,7 @@ impl Machine {
     /// A machine that goes on from the sessions found in the table. The limits must be those of every copy.
     #[must_use]
     pub const fn new(shard: ShardId, limits: Limits, sessions: Sessions) -> Self {
-        Self {
-            shard,
-            limits,
-            sessions,
-        }
+        Self { shard, limits, sessions }
     }
 
     /// The duplicate table as it is now.
@@ -56,28 +52,23 @@ impl Machine {
     ///
     /// # Errors
     /// [`ApplyError`]; the machine is not to be used any more then, as its sessions may be ahead of the table.
-    pub fn apply<S: State>(
-        &mut self,
-        entries: &[Entry],
-        state: &S,
-    ) -> Result<Applied, ApplyError<S::Error>> {
+    pub fn apply<S: State>(&mut self, entries: &[Entry], state: &S) -> Result<Applied, ApplyError<S::Error>> {
         let mut overlay = Overlay::new(state);
         let mut applied = Applied::default();
         for entry in entries {
-            let command = Command::decode(entry.payload.clone())
-                .map_err(|error| ApplyError::Decode(entry.id, error))?;
+            let command =
+                Command::decode(entry.payload.clone()).map_err(|error| ApplyError::Decode(entry.id, error))?;
             applied.last = entry.id;
             let outcome = match command {
                 Command::Barrier => Outcome::Nothing,
                 Command::OpenSession => {
                     let session = SessionId::opened_by(self.shard, entry.id);
-                    self.sessions
-                        .open(session, &self.limits, &mut applied.changes);
+                    self.sessions.open(session, &self.limits, &mut applied.changes);
                     Outcome::SessionOpened(session)
                 }
-                Command::Write(write) => self
-                    .write(entry.id, write, &mut overlay, &mut applied.changes)
-                    .map_err(ApplyError::State)?,
+                Command::Write(write) => {
+                    self.write(entry.id, write, &mut overlay, &mut applied.changes).map_err(ApplyError::State)?
+                }
                 Command::Expire(keys) => {
                     for expiry in keys {
                         let value = overlay.value(&expiry.key).map_err(ApplyError::State)?;
@@ -86,16 +77,9 @@ impl Machine {
                             overlay.set(expiry.key.clone(), None);
                             let revision = entry.id.seq.0;
                             let key = expiry.key.clone();
-                            applied.changes.push(Change::Delete {
-                                key,
-                                revision,
-                                expired: true,
-                            });
+                            applied.changes.push(Change::Delete { key, revision, expired: true });
                         }
-                        let forget = Change::ForgetDeadline {
-                            key: expiry.key,
-                            expires_at_millis: deadline,
-                        };
+                        let forget = Change::ForgetDeadline { key: expiry.key, expires_at_millis: deadline };
                         applied.changes.push(forget);
                     }
                     Outcome::Nothing
@@ -119,12 +103,7 @@ impl Machine {
         overlay: &mut Overlay<'_, S>,
         changes: &mut Vec<Change>,
     ) -> Result<Outcome, S::Error> {
-        let Some(RequestId {
-            session,
-            number,
-            lowest_unanswered,
-        }) = write.request
-        else {
+        let Some(RequestId { session, number, lowest_unanswered }) = write.request else {
             return operate(id.seq, write, overlay, changes);
         };
         match self.sessions.seen(session, number) {
@@ -135,15 +114,7 @@ impl Machine {
         let outcome = operate(id.seq, write, overlay, changes)?;
         if let Some(stored) = StoredOutcome::of(&outcome) {
             let used = id.seq.0;
-            self.sessions.keep(
-                session,
-                number,
-                lowest_unanswered,
-                stored,
-                used,
-                &self.limits,
-                changes,
-            );
+            self.sessions.keep(session, number, lowest_unanswered, stored, used, &self.limits, changes);
         }
         Ok(outcome)
     }
@@ -156,11 +127,7 @@ fn operate<S: State>(
     overlay: &mut Overlay<'_, S>,
     changes: &mut Vec<Change>,
 ) -> Result<Outcome, S::Error> {
-    let Write {
-        operations,
-        return_previous,
-        ..
-    } = write;
+    let Write { operations, return_previous, .. } = write;
     let mut before = Vec::with_capacity(if return_previous { operations.len() } else { 0 });
     let mut existed = 0;
     let mut found = Vec::with_capacity(operations.len());
@@ -168,73 +135,42 @@ fn operate<S: State>(
         let reads = return_previous
             || operation.expected_revision.is_some()
             || !matches!(operation.change, Some(KeyChange::Put(_)));
-        let value = if reads {
-            overlay.value(&operation.key)?
-        } else {
-            None
-        };
+        let value = if reads { overlay.value(&operation.key)? } else { None };
         let actual = value.as_ref().map_or(0, |value| value.revision);
-        if operation
-            .expected_revision
-            .is_some_and(|expected| expected != actual)
-        {
-            return Ok(Outcome::RevisionMismatch {
-                key: operation.key.clone(),
-                actual,
-            });
+        if operation.expected_revision.is_some_and(|expected| expected != actual) {
+            return Ok(Outcome::RevisionMismatch { key: operation.key.clone(), actual });
         }
         if matches!(operation.change, Some(KeyChange::Delete(_))) {
             existed += u32::from(value.is_some());
         }
         found.push(value.is_some());
         if return_previous {
-            before.push(value.map(
-                |Value {
-                     value,
-                     revision,
-                     expires_at_millis,
-                 }| Previous {
-                    value,
-                    revision,
-                    expires_at_millis,
-                },
-            ));
+            before.push(value.map(|Value { value, revision, expires_at_millis }| Previous {
+                value,
+                revision,
+                expires_at_millis,
+            }));
         }
     }
     for (Operation { key, change, .. }, found) in operations.into_iter().zip(found) {
         match change {
             Some(KeyChange::Put(put)) => {
                 let expires_at_millis = put.expires_at_millis;
-                let value = Value {
-                    value: put.value,
-                    revision: seq.0,
-                    expires_at_millis,
-                };
+                let value = Value { value: put.value, revision: seq.0, expires_at_millis };
                 overlay.set(key.clone(), Some(value.clone()));
                 if expires_at_millis != 0 {
-                    changes.push(Change::NoteDeadline {
-                        key: key.clone(),
-                        expires_at_millis,
-                    });
+                    changes.push(Change::NoteDeadline { key: key.clone(), expires_at_millis });
                 }
                 changes.push(Change::Put { key, value });
             }
             Some(KeyChange::Delete(_)) if found => {
                 overlay.set(key.clone(), None);
-                changes.push(Change::Delete {
-                    key,
-                    revision: seq.0,
-                    expired: false,
-                });
+                changes.push(Change::Delete { key, revision: seq.0, expired: false });
             }
             Some(KeyChange::Delete(_)) | None => {}
         }
     }
-    Ok(Outcome::Applied {
-        revision: seq,
-        previous: before,
-        existed,
-    })
+    Ok(Outcome::Applied { revision: seq, previous: before, existed })
 }
 
 #[cfg(test)]
@@ -264,17 +200,9 @@ mod tests {
 
     impl Shard {
         fn new() -> Self {
-            let limits = Limits {
-                sessions: 2,
-                session_results: 3,
-                ..Limits::default()
-            };
+            let limits = Limits { sessions: 2, session_results: 3, ..Limits::default() };
             let machine = Machine::new(ShardId(1), limits, Sessions::default());
-            Self {
-                machine,
-                keys: Keys::default(),
-                seq: 0,
-            }
+            Self { machine, keys: Keys::default(), seq: 0 }
         }
 
         fn apply(&mut self, commands: &[Command]) -> Vec<Outcome> {
@@ -284,10 +212,7 @@ mod tests {
             };
             let entries: Vec<_> = commands.iter().enumerate().map(entry).collect();
             self.seq += entries.len() as u64;
-            let applied = self
-                .machine
-                .apply(&entries, &self.keys)
-                .expect("state can't fail");
+            let applied = self.machine.apply(&entries, &self.keys).expect("state can't fail");
             for change in applied.changes {
                 match change {
                     Change::Put { key, value } => drop(self.keys.0.insert(key, value)),
@@ -307,24 +232,13 @@ mod tests {
     }
 
     fn put(request: Option<(SessionId, u64, u64)>, operation: Operation) -> Command {
-        let request = request.map(|(session, number, lowest_unanswered)| RequestId {
-            session,
-            number,
-            lowest_unanswered,
-        });
-        Command::Write(Write {
-            request,
-            operations: vec![operation],
-            return_previous: false,
-        })
+        let request =
+            request.map(|(session, number, lowest_unanswered)| RequestId { session, number, lowest_unanswered });
+        Command::Write(Write { request, operations: vec![operation], return_previous: false })
     }
 
     fn applied(revision: u64) -> Outcome {
-        Outcome::Applied {
-            revision: Seq(revision),
-            previous: Vec::new(),
-            existed: 0,
-        }
+        Outcome::Applied { revision: Seq(revision), previous: Vec::new(), existed: 0 }
     }
 
     #[test]
@@ -332,10 +246,7 @@ mod tests {
         let mut shard = Shard::new();
         let session = shard.open();
         let write = put(Some((session, 1, 1)), Operation::put("k", "v").expecting(0));
-        assert_eq!(
-            shard.apply(&[write.clone(), write.clone()]),
-            [applied(2), applied(2)]
-        );
+        assert_eq!(shard.apply(&[write.clone(), write.clone()]), [applied(2), applied(2)]);
         assert_eq!(shard.apply(&[write]), [applied(2)]);
     }
 
@@ -349,10 +260,7 @@ mod tests {
         let late = put(Some((session, 2, 1)), Operation::put("k", "old"));
         assert_eq!(shard.apply(&[late]), [Outcome::SessionExpired]);
         shard.apply(&[put(Some((session, 9, 9)), Operation::put("k", "v"))]);
-        assert_eq!(
-            shard.apply(&[put(Some((session, 8, 1)), Operation::put("k", "old"))]),
-            [Outcome::SessionExpired]
-        );
+        assert_eq!(shard.apply(&[put(Some((session, 8, 1)), Operation::put("k", "old"))]), [Outcome::SessionExpired]);
     }
 
     #[test]
@@ -361,14 +269,8 @@ mod tests {
         let (first, second) = (shard.open(), shard.open());
         shard.apply(&[put(Some((first, 1, 1)), Operation::put("k", "v"))]);
         let _third = shard.open();
-        assert_eq!(
-            shard.apply(&[put(Some((second, 1, 1)), Operation::put("k", "v"))]),
-            [Outcome::SessionExpired]
-        );
-        assert_eq!(
-            shard.apply(&[put(Some((first, 2, 1)), Operation::put("k", "v"))]),
-            [applied(6)]
-        );
+        assert_eq!(shard.apply(&[put(Some((second, 1, 1)), Operation::put("k", "v"))]), [Outcome::SessionExpired]);
+        assert_eq!(shard.apply(&[put(Some((first, 2, 1)), Operation::put("k", "v"))]), [applied(6)]);
     }
 
     #[test]
@@ -380,11 +282,7 @@ mod tests {
         for change in shard.machine.sessions().copy() {
             match change {
                 Change::OpenSession(session) => loaded.load_session(session),
-                Change::PutResult {
-                    session,
-                    number,
-                    result,
-                } => loaded.load_result(session, number, result),
+                Change::PutResult { session, number, result } => loaded.load_result(session, number, result),
                 other => panic!("{other:?}"),
             }
         }
@@ -398,21 +296,12 @@ mod tests {
         let mut shard = Shard::new();
         let both = |expected| {
             Command::Write(Write {
-                operations: vec![
-                    Operation::put("a", "1"),
-                    Operation::put("b", "1").expecting(expected),
-                ],
+                operations: vec![Operation::put("a", "1"), Operation::put("b", "1").expecting(expected)],
                 ..Write::default()
             })
         };
         let outcomes = shard.apply(&[both(7), both(0), both(2)]);
-        assert_eq!(
-            outcomes[0],
-            Outcome::RevisionMismatch {
-                key: "b".into(),
-                actual: 0
-            }
-        );
+        assert_eq!(outcomes[0], Outcome::RevisionMismatch { key: "b".into(), actual: 0 });
         assert_eq!(outcomes[1..], [applied(2), applied(3)]);
     }
 
@@ -420,24 +309,12 @@ mod tests {
     fn expiry_spares_a_key_with_another_deadline() {
         let mut shard = Shard::new();
         let with_deadline = |millis| {
-            let put = kv_types::Put {
-                value: "v".into(),
-                expires_at_millis: millis,
-            };
+            let put = kv_types::Put { value: "v".into(), expires_at_millis: millis };
             let change = Some(KeyChange::Put(put));
-            Operation {
-                key: "k".into(),
-                expected_revision: None,
-                change,
-            }
+            Operation { key: "k".into(), expected_revision: None, change }
         };
         shard.apply(&[put(None, with_deadline(10)), put(None, with_deadline(20))]);
-        let expire = |millis| {
-            Command::Expire(vec![kv_types::Expiry {
-                key: "k".into(),
-                expires_at_millis: millis,
-            }])
-        };
+        let expire = |millis| Command::Expire(vec![kv_types::Expiry { key: "k".into(), expires_at_millis: millis }]);
         shard.apply(&[expire(10)]);
         assert_eq!(shard.keys.0.len(), 1);
         shard.apply(&[expire(20)]);

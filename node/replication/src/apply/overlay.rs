@@ -12,10 +12,7 @@ pub(super) struct Overlay<'a, S> {
 
 impl<'a, S: State> Overlay<'a, S> {
     pub(super) fn new(state: &'a S) -> Self {
-        Self {
-            state,
-            changed: HashMap::new(),
-        }
+        Self { state, changed: HashMap::new() }
     }
 
     pub(super) fn value(&self, key: &Bytes) -> Result<Option<Value>, S::Error> {

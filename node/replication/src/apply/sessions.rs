@@ -71,14 +71,8 @@ impl Sessions {
         let of_session = |(id, session): (&SessionId, &Session)| {
             let id = *id;
             let results = session.results.clone().into_iter();
-            let results = results.map(move |(number, result)| Change::PutResult {
-                session: id,
-                number,
-                result,
-            });
-            std::iter::once(Change::OpenSession(id))
-                .chain(results)
-                .collect::<Vec<_>>()
+            let results = results.map(move |(number, result)| Change::PutResult { session: id, number, result });
+            std::iter::once(Change::OpenSession(id)).chain(results).collect::<Vec<_>>()
         };
         self.sessions.iter().flat_map(of_session).collect()
     }
@@ -128,32 +122,14 @@ impl Sessions {
                 break;
             };
             known.floor = known.floor.max(oldest + 1);
-            changes.push(Change::DropResult {
-                session,
-                number: oldest,
-            });
+            changes.push(Change::DropResult { session, number: oldest });
         }
-        while let Some(first) = known
-            .results
-            .first_entry()
-            .filter(|first| *first.key() < known.floor)
-        {
-            changes.push(Change::DropResult {
-                session,
-                number: first.remove_entry().0,
-            });
+        while let Some(first) = known.results.first_entry().filter(|first| *first.key() < known.floor) {
+            changes.push(Change::DropResult { session, number: first.remove_entry().0 });
         }
-        let result = SessionResult {
-            outcome,
-            used,
-            floor: known.floor,
-        };
+        let result = SessionResult { outcome, used, floor: known.floor };
         known.results.insert(number, result.clone());
-        changes.push(Change::PutResult {
-            session,
-            number,
-            result,
-        });
+        changes.push(Change::PutResult { session, number, result });
     }
 
     fn touch(&mut self, id: SessionId, used: u64) {

@@ -26,32 +26,19 @@ impl Core {
         }
         if self.term.is_none() {
             // A torn copy compares logs with every member, whoever leads.
-            let body = Body::Reject {
-                promised: self.promise.current(),
-                mismatch: false,
-                history: self.log.history().clone(),
-            };
+            let body =
+                Body::Reject { promised: self.promise.current(), mismatch: false, history: self.log.history().clone() };
             self.send(from, epoch, body, effects);
             return;
         }
-        let in_sync = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.config.is_in_sync(from));
-        let placed = self
-            .surroundings
-            .placement
-            .as_ref()
-            .is_some_and(|p| p.replicas.contains(&from));
+        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(from));
+        let placed = self.surroundings.placement.as_ref().is_some_and(|p| p.replicas.contains(&from));
         if !in_sync && !placed {
             return;
         }
         let common = self.log.history().common_prefix(&history);
         let Some(term) = &mut self.term else { return };
-        let follower = term
-            .followers
-            .entry(from)
-            .or_insert_with(|| Follower::new(common.next(), now));
+        let follower = term.followers.entry(from).or_insert_with(|| Follower::new(common.next(), now));
         if follower.incarnation != Some(incarnation) {
             // What it acknowledged before its restart stands only if it still has it.
             follower.incarnation = Some(incarnation);
@@ -69,11 +56,7 @@ impl Core {
 
     /// Every follower gets at least the place of its next entry, so that it can match its log under a new epoch.
     pub(super) fn probe_followers(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let peers: Vec<_> = self
-            .term
-            .iter()
-            .flat_map(|term| term.followers.keys().copied())
-            .collect();
+        let peers: Vec<_> = self.term.iter().flat_map(|term| term.followers.keys().copied()).collect();
         for peer in peers {
             self.probe(now, peer, effects);
         }
@@ -86,11 +69,7 @@ impl Core {
         };
         if follower.next > last {
             let previous = self.log.id_at(Seq(follower.next.0 - 1).min(last));
-            let body = Body::Append {
-                previous,
-                entries: Vec::new(),
-                commit: self.commit,
-            };
+            let body = Body::Append { previous, entries: Vec::new(), commit: self.told_commit() };
             self.send(to, self.term_epoch(), body, effects);
         } else {
             self.send_entries(now, to, effects);
@@ -98,11 +77,7 @@ impl Core {
     }
 
     pub(super) fn send_all(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let peers: Vec<_> = self
-            .term
-            .iter()
-            .flat_map(|term| term.followers.keys().copied())
-            .collect();
+        let peers: Vec<_> = self.term.iter().flat_map(|term| term.followers.keys().copied()).collect();
         for peer in peers {
             self.send_entries(now, peer, effects);
         }
@@ -119,7 +94,7 @@ impl Core {
             };
             match follower.flow {
                 Flow::Streaming => {}
-                Flow::Fetching => return,
+                Flow::Fetching(_) => return,
                 Flow::Snapshot(told) => {
                     if now.since(told) >= self.settings.lease {
                         follower.flow = Flow::Snapshot(now);
@@ -139,42 +114,24 @@ impl Core {
                     self.send_append(to, next, entries, effects);
                 }
                 None => {
-                    follower.flow = Flow::Fetching;
-                    effects.push(Effect::FetchEntries {
-                        to,
-                        from: next,
-                        max_bytes,
-                    });
+                    follower.flow = Flow::Fetching(next);
+                    effects.push(Effect::FetchEntries { to, from: next, max_bytes });
                     return;
                 }
             }
         }
     }
 
-    fn send_append(
-        &mut self,
-        to: VolumeId,
-        next: Seq,
-        entries: Vec<Entry>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn send_append(&mut self, to: VolumeId, next: Seq, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         let Some(last) = entries.last().map(|entry| entry.id.seq) else {
             return;
         };
         let bytes = entries.iter().map(size).sum();
         let previous = self.log.id_at(Seq(next.0 - 1));
-        if let Some(follower) = self
-            .term
-            .as_mut()
-            .and_then(|term| term.followers.get_mut(&to))
-        {
+        if let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&to)) {
             follower.sent(last, bytes);
         }
-        let body = Body::Append {
-            previous,
-            entries,
-            commit: self.commit,
-        };
+        let body = Body::Append { previous, entries, commit: self.told_commit() };
         self.send(to, self.term_epoch(), body, effects);
     }
 
@@ -186,17 +143,18 @@ impl Core {
         entries: Option<Vec<Entry>>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(follower) = self
-            .term
-            .as_mut()
-            .and_then(|term| term.followers.get_mut(&to))
-        else {
+        let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&to)) else {
             return;
         };
-        if follower.flow != Flow::Fetching || follower.next != from {
+        if follower.flow != Flow::Fetching(from) {
             return;
         }
         follower.flow = Flow::Streaming;
+        if follower.next != from {
+            // Acknowledged meanwhile: it had the entries already.
+            self.send_entries(now, to, effects);
+            return;
+        }
         match entries {
             // The log on disk may be ahead of or behind a cut that is on its way: only what is in the history counts.
             Some(mut entries) => {

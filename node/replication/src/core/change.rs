@@ -32,10 +32,7 @@ impl Core {
         let Some(known) = &self.known else { return };
         let config = &known.config;
         let new = config.successor(self.me, self.wanted_isr(now, config));
-        let in_flight = self
-            .term
-            .as_ref()
-            .is_some_and(|term| !term.change.in_flight.is_empty());
+        let in_flight = self.term.as_ref().is_some_and(|term| !term.change.in_flight.is_empty());
         // Whatever of this epoch is still in flight ends with the next change that wins, the same members or not.
         if new.isr != config.isr || in_flight || self.is_refused() {
             self.start_change(now, new, None, effects);
@@ -47,38 +44,28 @@ impl Core {
             return config.isr.clone();
         };
         let placement = self.surroundings.placement.as_ref();
-        let replaced = placement.is_some_and(|placement| {
-            placement
-                .replicas
-                .iter()
-                .all(|placed| config.is_in_sync(*placed))
-        });
+        let replaced =
+            placement.is_some_and(|placement| placement.replicas.iter().all(|placed| config.is_in_sync(*placed)));
         let stays = |peer: &VolumeId| {
             let follower = term.followers.get(peer);
-            let gone =
-                follower.is_none_or(|follower| self.is_silent(now, follower) || follower.void);
+            let gone = follower.is_none_or(|follower| self.is_silent(now, follower) || follower.void);
             // A primary that nobody reaches from outside is itself the one to be replaced.
-            let removable =
-                self.surroundings.reachable || follower.is_some_and(|follower| follower.void);
-            let unplaced =
-                replaced && placement.is_some_and(|placement| !placement.replicas.contains(peer));
+            let removable = self.surroundings.reachable || follower.is_some_and(|follower| follower.void);
+            let unplaced = replaced && placement.is_some_and(|placement| !placement.replicas.contains(peer));
             *peer == self.me || !(gone && removable || unplaced)
         };
         let joins = |(peer, follower): (&VolumeId, &Follower)| {
             let placed = placement.is_some_and(|placement| placement.replicas.contains(peer));
-            (placed && !config.is_in_sync(*peer) && self.may_join(now, *peer, follower))
-                .then_some(*peer)
+            (placed && !config.is_in_sync(*peer) && self.may_join(now, *peer, follower)).then_some(*peer)
         };
         let stay = config.isr.iter().copied().filter(stays);
-        stay.chain(term.followers.iter().filter_map(joins))
-            .collect()
+        stay.chain(term.followers.iter().filter_map(joins)).collect()
     }
 
     /// Below 0.85 L, so that a member which is gone is removed before its lease is missed.
     fn is_silent(&self, now: Time, follower: &Follower) -> bool {
         let bound = self.settings.shrink_after();
-        let stuck =
-            follower.matched < self.log.last().seq && now.since(follower.progress_at) > bound;
+        let stuck = follower.matched < self.log.last().seq && now.since(follower.progress_at) > bound;
         now.since(follower.heard_at) > bound || stuck
     }
 
@@ -130,11 +117,7 @@ impl Core {
         }
         term.change.state = ChangeState::Sent;
         let split = term.change.split.clone();
-        effects.push(Effect::CompareAndSet {
-            expected: term.epoch,
-            new,
-            split,
-        });
+        effects.push(Effect::CompareAndSet { expected: term.epoch, new, split });
     }
 
     /// It stays in flight until a higher epoch has been seen: reading the old one proves nothing. **\[M\]**

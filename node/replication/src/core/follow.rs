@@ -38,27 +38,16 @@ impl Following {
     }
 
     fn follow(&mut self, leader: VolumeId) {
-        *self = Self {
-            leader: Some(leader),
-            snapshot: self.snapshot,
-            ..Self::new(self.granted_until)
-        };
+        *self = Self { leader: Some(leader), snapshot: self.snapshot, ..Self::new(self.granted_until) };
     }
 }
 
 impl Core {
     /// Whether a message of the primary `from` of `epoch` is to be listened to: never below the promise. **\[M\]**
-    pub(super) fn obey(
-        &mut self,
-        now: Time,
-        from: VolumeId,
-        epoch: Epoch,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
+    pub(super) fn obey(&mut self, now: Time, from: VolumeId, epoch: Epoch, effects: &mut Vec<Effect>) -> bool {
         let leads = self.term.as_ref().map_or(Epoch(0), |term| term.epoch);
         // A heartbeat of the old epoch that still finds an answer would be a lease beside the next primary.
-        let granting_late =
-            !self.rules.hold(Rule::NoGrantAfterPromise) && epoch.next() == self.promise.current();
+        let granting_late = !self.rules.hold(Rule::NoGrantAfterPromise) && epoch.next() == self.promise.current();
         if (epoch < self.promise.current() && !granting_late) || epoch <= leads {
             self.reject(from, epoch, false, effects);
             return false;
@@ -82,11 +71,7 @@ impl Core {
 
     fn reject(&self, to: VolumeId, epoch: Epoch, mismatch: bool, effects: &mut Vec<Effect>) {
         let history = self.log.history().clone();
-        let body = Body::Reject {
-            promised: self.promise.current(),
-            mismatch,
-            history,
-        };
+        let body = Body::Reject { promised: self.promise.current(), mismatch, history };
         self.send(to, epoch, body, effects);
     }
 
@@ -123,10 +108,7 @@ impl Core {
     /// Appends those of `entries` that the log lacks. A tail that differs is cut first; entries that match never are,
     /// however late or often they come. **\[M\]**
     fn append_missing(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
-        let mut entries = entries
-            .into_iter()
-            .skip_while(|entry| self.log.has(entry.id))
-            .peekable();
+        let mut entries = entries.into_iter().skip_while(|entry| self.log.has(entry.id)).peekable();
         let Some(first) = entries.peek() else { return };
         let after = Seq(first.id.seq.0 - 1);
         if after > self.log.last().seq {
@@ -154,15 +136,33 @@ impl Core {
 
     fn learn_commit(&mut self, commit: Seq, effects: &mut Vec<Effect>) {
         self.following.leader_commit = self.following.leader_commit.max(commit);
-        let known = self
-            .following
-            .leader_commit
-            .min(self.following.matched)
-            .min(self.log.durable());
+        let known = self.following.leader_commit.min(self.following.matched).min(self.log.durable());
         if known > self.commit {
             self.commit = known;
             self.apply_committed(effects);
             self.log.trim(Seq(u64::MAX), 0);
+        }
+    }
+
+    /// A copy that may have lost what it acknowledged is whole again when it has all that the primary in force has
+    /// committed. No sooner: that it is out of the ISR does not suffice, since a change that adds it again may still be
+    /// in flight. **\[P\]**
+    fn consider_whole(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let told = self.following.leader_commit;
+        if !(self.void || self.torn) || told == Seq(0) || self.acknowledgeable() < told {
+            return;
+        }
+        let Some(known) = &self.known else { return };
+        let of_force =
+            known.config.epoch == self.promise.current() && Some(known.config.primary) == self.following.leader;
+        if !of_force || !known.quorum {
+            self.read_config_sometimes(now, effects);
+            return;
+        }
+        self.torn = false;
+        if std::mem::take(&mut self.void) {
+            self.persist_promise(self.promise.current(), effects);
+            self.ask_to_follow(now, effects);
         }
     }
 
@@ -178,12 +178,7 @@ impl Core {
         };
         if self.promise.is_durable() && matched > self.following.acknowledged {
             self.following.acknowledged = matched;
-            self.send(
-                leader,
-                self.promise.current(),
-                Body::AppendAck { matched },
-                effects,
-            );
+            self.send(leader, self.promise.current(), Body::AppendAck { matched }, effects);
         }
     }
 
@@ -211,6 +206,7 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) {
         self.learn_commit(commit, effects);
+        self.consider_whole(now, effects);
         if sent > self.following.matched && self.log.last().seq < sent && !self.following.snapshot {
             // Entries were lost on the way; the answer says from where on.
             self.following.acknowledged = self.following.acknowledged.min(self.acknowledgeable());
@@ -223,14 +219,7 @@ impl Core {
     }
 
     /// Grants a lease of length L, counted here from now and at the primary from `stamp`.
-    fn grant(
-        &mut self,
-        now: Time,
-        from: VolumeId,
-        stamp: Time,
-        round: u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn grant(&mut self, now: Time, from: VolumeId, stamp: Time, round: u64, effects: &mut Vec<Effect>) {
         self.following.granted_until = self.following.granted_until.max(now + self.settings.lease);
         let matched = self.acknowledgeable();
         self.following.acknowledged = self.following.acknowledged.max(matched);
@@ -240,22 +229,11 @@ impl Core {
             self.known_epoch()
         };
         let received = self.following.matched;
-        self.send(
-            from,
-            epoch,
-            Body::HeartbeatAck {
-                stamp,
-                round,
-                received,
-                matched,
-            },
-            effects,
-        );
+        self.send(from, epoch, Body::HeartbeatAck { stamp, round, received, matched }, effects);
     }
 
     pub(super) fn tick_follower(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let silent =
-            |at: Option<Time>| at.is_none_or(|at| now.since(at) >= self.settings.lease / 2);
+        let silent = |at: Option<Time>| at.is_none_or(|at| now.since(at) >= self.settings.lease / 2);
         if silent(self.following.heard_at) && silent(self.following.asked_at) {
             self.ask_to_follow(now, effects);
         }
@@ -275,31 +253,21 @@ impl Core {
         for peer in config.isr.iter().copied().filter(|peer| *peer != self.me) {
             if peer == config.primary || self.torn {
                 let history = self.log.history().clone();
-                let body = Body::Follow {
-                    history,
-                    incarnation: self.incarnation,
-                    void: self.void,
-                };
+                let body = Body::Follow { history, incarnation: self.incarnation, void: self.void };
                 self.send(peer, config.epoch, body, effects);
             }
         }
     }
 
     pub(super) fn on_snapshot_needed(&mut self, from: VolumeId, effects: &mut Vec<Effect>) {
-        let in_sync = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.config.is_in_sync(self.me));
+        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(self.me));
         // A member holds all that is committed; what it lacks a log still has. Emptying it would lose a copy.
         if self.following.snapshot || (in_sync && !self.void) {
             return;
         }
         self.following.snapshot = true;
         self.empty_log(effects);
-        effects.push(Effect::FetchSnapshot {
-            from,
-            epoch: self.promise.current(),
-        });
+        effects.push(Effect::FetchSnapshot { from, epoch: self.promise.current() });
     }
 
     pub(super) fn on_snapshot_installed(
@@ -315,17 +283,9 @@ impl Core {
         let ticket = self.ticket();
         self.log.reset(base, history.clone(), ticket);
         self.commit = base.seq;
-        effects.push(Effect::Reset {
-            base,
-            history,
-            ticket,
-        });
+        effects.push(Effect::Reset { base, history, ticket });
         // What a snapshot holds is committed: so it matches the log of every later primary.
-        self.following.matched = if epoch <= self.promise.current() {
-            base.seq
-        } else {
-            Seq(0)
-        };
+        self.following.matched = if epoch <= self.promise.current() { base.seq } else { Seq(0) };
         self.following.asked_at = None;
     }
 }

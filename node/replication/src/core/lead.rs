@@ -15,18 +15,14 @@ impl Core {
     /// holds, so it first makes a new epoch. **\[M\]** The same after a term has ended, for any reason.
     pub(super) fn can_lead_known(&self) -> bool {
         let epoch = self.known_epoch();
-        let bumped =
-            self.promise.at_start() < epoch || !self.rules.hold(Rule::RestartedPrimaryBumps);
+        let bumped = self.promise.at_start() < epoch || !self.rules.hold(Rule::RestartedPrimaryBumps);
         self.promise.current() <= epoch && bumped && self.led < epoch
     }
 
     /// Leads, or does the next thing that is missing for it, if the known configuration names this replica.
     pub(super) fn consider_leading(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(known) = &self.known else { return };
-        let idle = self.term.is_none()
-            && !self.void
-            && !self.surroundings.ceased
-            && !self.following.snapshot;
+        let idle = self.term.is_none() && !self.void && !self.surroundings.ceased && !self.following.snapshot;
         if known.config.primary != self.me || !idle {
             return;
         }
@@ -35,8 +31,11 @@ impl Core {
             self.read_config_sometimes(now, effects);
             return;
         }
-        if !self.can_lead_known() || (self.torn && known.config.isr.len() > 1) {
+        if !self.can_lead_known() {
             self.consider_takeover(now, effects);
+            return;
+        }
+        if !self.has_compared_logs(&known.config) {
             return;
         }
         let epoch = known.config.epoch;
@@ -54,16 +53,9 @@ impl Core {
         let last = self.log.last();
         let mut term = Term::new(epoch, now, last.seq);
         for peer in known.config.isr.iter().filter(|peer| **peer != self.me) {
-            term.followers
-                .insert(*peer, Follower::new(last.seq.next(), now));
+            term.followers.insert(*peer, Follower::new(last.seq.next(), now));
         }
-        self.log.push(Entry {
-            id: EntryId {
-                epoch,
-                seq: term.barrier,
-            },
-            payload: barrier(),
-        });
+        self.log.push(Entry { id: EntryId { epoch, seq: term.barrier }, payload: barrier() });
         self.led = epoch;
         self.takeover = None;
         self.torn = false;
@@ -95,25 +87,17 @@ impl Core {
         }
         for peer in config.isr.iter().filter(|peer| **peer != self.me) {
             let next = self.log.last().seq.next();
-            term.followers
-                .entry(*peer)
-                .or_insert_with(|| Follower::new(next, now));
+            term.followers.entry(*peer).or_insert_with(|| Follower::new(next, now));
         }
-        let placed = self
-            .surroundings
-            .placement
-            .as_ref()
-            .map_or(&[][..], |placement| &placement.replicas);
-        term.followers
-            .retain(|peer, _| config.isr.contains(peer) || placed.contains(peer));
+        let placed = self.surroundings.placement.as_ref().map_or(&[][..], |placement| &placement.replicas);
+        term.followers.retain(|peer, _| config.isr.contains(peer) || placed.contains(peer));
         if let Some(transfer) = term.transfer.take() {
             match (transfer.token, transfer.kind) {
                 (Some(token), Kind::Split { at, .. }) if config.range.end.as_ref() == Some(&at) => {
                     effects.push(Effect::Done { token, config });
                 }
                 (Some(token), _) => {
-                    let refusal =
-                        Refusal::Impossible("it was called off: the target did not take over");
+                    let refusal = Refusal::Impossible("it was called off: the target did not take over");
                     effects.push(Effect::Refuse { token, refusal });
                 }
                 (None, _) => {}
@@ -135,26 +119,16 @@ impl Core {
         };
         effects.push(Effect::Leads(false));
         for token in term.take_waiters() {
-            effects.push(Effect::Refuse {
-                token,
-                refusal: Refusal::Unknown,
-            });
+            effects.push(Effect::Refuse { token, refusal: Refusal::Unknown });
         }
-        let primary = self
-            .known
-            .as_ref()
-            .map(|known| known.config.primary)
-            .filter(|primary| *primary != self.me);
+        let primary = self.known.as_ref().map(|known| known.config.primary).filter(|primary| *primary != self.me);
         for waiting in term.waiting {
             let refusal = if self.surroundings.ceased {
                 Refusal::Unavailable("this node is cut off and has ceased to serve")
             } else {
                 Refusal::NotPrimary { primary }
             };
-            effects.push(Effect::Refuse {
-                token: waiting.token,
-                refusal,
-            });
+            effects.push(Effect::Refuse { token: waiting.token, refusal });
         }
         if let Some(transfer) = term.transfer
             && let Some(token) = transfer.token
@@ -163,15 +137,9 @@ impl Core {
             match (transfer.kind, known) {
                 (Kind::Handover { target }, Some(config)) if config.primary == target => {
                     self.send(target, config.epoch, Body::Wake, effects);
-                    effects.push(Effect::Done {
-                        token,
-                        config: config.clone(),
-                    });
+                    effects.push(Effect::Done { token, config: config.clone() });
                 }
-                _ => effects.push(Effect::Refuse {
-                    token,
-                    refusal: Refusal::Unknown,
-                }),
+                _ => effects.push(Effect::Refuse { token, refusal: Refusal::Unknown }),
             }
         } else if let Some(primary) = primary {
             // The next primary may not have noticed yet; reading the configuration early shortens the gap.
@@ -199,10 +167,7 @@ impl Core {
         let leaves = |peer: &VolumeId| !newest.contains(peer);
         let keep = |joiner: Rule, leaver: Rule| {
             let mut kept = needed.clone();
-            kept.retain(|peer| {
-                (self.rules.hold(joiner) || !joins(peer))
-                    && (self.rules.hold(leaver) || !leaves(peer))
-            });
+            kept.retain(|peer| (self.rules.hold(joiner) || !joins(peer)) && (self.rules.hold(leaver) || !leaves(peer)));
             kept
         };
         term.ack_needed = keep(Rule::JoinNeedsAck, Rule::ShrinkKeepsAckNeed);
@@ -211,16 +176,12 @@ impl Core {
 
     /// Whether a member has promised a higher epoch and no compare-and-set of it has landed.
     pub(super) fn is_refused(&self) -> bool {
-        self.term
-            .as_ref()
-            .is_some_and(|term| term.change.refused == Refused::Confirmed)
+        self.term.as_ref().is_some_and(|term| term.change.refused == Refused::Confirmed)
     }
 
     pub(super) fn is_changing(&self) -> bool {
         self.term.as_ref().is_some_and(|term| {
-            term.change.state != ChangeState::Idle
-                || !term.change.in_flight.is_empty()
-                || term.transfer.is_some()
+            term.change.state != ChangeState::Idle || !term.change.in_flight.is_empty() || term.transfer.is_some()
         })
     }
 }

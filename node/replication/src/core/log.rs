@@ -22,14 +22,7 @@ impl ReplicaLog {
     pub(super) fn new(history: EpochHistory, applied: Seq, tail: Vec<Entry>) -> Self {
         let durable = history.last().seq;
         let tail_bytes = tail.iter().map(size).sum();
-        Self {
-            history,
-            tail: tail.into(),
-            tail_bytes,
-            durable,
-            syncing: VecDeque::new(),
-            applied,
-        }
+        Self { history, tail: tail.into(), tail_bytes, durable, syncing: VecDeque::new(), applied }
     }
 
     pub(super) fn history(&self) -> &EpochHistory {
@@ -42,10 +35,7 @@ impl ReplicaLog {
 
     /// The entry at `seq`, which must not lie above the last.
     pub(super) fn id_at(&self, seq: Seq) -> EntryId {
-        EntryId {
-            epoch: self.history.epoch_at(seq).unwrap_or(Epoch(0)),
-            seq,
-        }
+        EntryId { epoch: self.history.epoch_at(seq).unwrap_or(Epoch(0)), seq }
     }
 
     pub(super) const fn durable(&self) -> Seq {
@@ -81,11 +71,7 @@ impl ReplicaLog {
 
     /// Cuts all above `after`, which is never below what was applied.
     pub(super) fn truncate(&mut self, after: Seq) {
-        assert!(
-            after >= self.applied,
-            "cut after {after} would undo what was applied up to {}",
-            self.applied
-        );
+        assert!(after >= self.applied, "cut after {after} would undo what was applied up to {}", self.applied);
         self.history.truncate(after);
         while let Some(entry) = self.tail.pop_back_if(|entry| entry.id.seq > after) {
             self.tail_bytes -= size(&entry);
@@ -129,10 +115,7 @@ impl ReplicaLog {
         let skip = usize::try_from(self.applied.0 + 1 - first.0).unwrap_or(usize::MAX);
         let count = usize::try_from(commit.0 - self.applied.0).unwrap_or(usize::MAX);
         let taken: Vec<_> = self.tail.range(skip..).take(count).cloned().collect();
-        debug_assert_eq!(
-            taken.first().map(|entry| entry.id.seq),
-            Some(self.applied.next())
-        );
+        debug_assert_eq!(taken.first().map(|entry| entry.id.seq), Some(self.applied.next()));
         self.applied = commit;
         taken
     }

@@ -120,23 +120,11 @@ impl Core {
         recovered: Recovered,
         now: Time,
     ) -> Self {
-        let Recovered {
-            promised,
-            lineage,
-            history,
-            applied,
-            tail,
-            void,
-            torn,
-        } = recovered;
+        let Recovered { promised, lineage, history, applied, tail, void, torn } = recovered;
         // An entry of an epoch is only ever taken under a promise of that epoch.
         let promised = promised.max(history.last().epoch);
         // [M] After a start a member counts as having just granted L for every shard.
-        let granted = if rules.hold(Rule::RestartCountsAsGrant) {
-            now + settings.lease
-        } else {
-            now
-        };
+        let granted = if rules.hold(Rule::RestartCountsAsGrant) { now + settings.lease } else { now };
         Self {
             me,
             incarnation,
@@ -178,25 +166,12 @@ impl Core {
             Input::Message(message) => self.on_message(now, message, effects),
             Input::Durable(ticket) => self.on_durable(now, ticket, effects),
             Input::Config { config, quorum } => self.on_config(now, config, quorum, effects),
-            Input::Changed { expected, outcome } => {
-                self.on_changed(now, expected, outcome, effects)
-            }
+            Input::Changed { expected, outcome } => self.on_changed(now, expected, outcome, effects),
             Input::Surroundings(surroundings) => self.on_surroundings(now, surroundings, effects),
             Input::Handover { token, target } => self.on_handover(now, token, target, effects),
-            Input::Split {
-                token,
-                child,
-                at,
-                payload,
-            } => self.on_split(now, token, child, at, payload, effects),
-            Input::Fetched { to, from, entries } => {
-                self.on_fetched(now, to, from, entries, effects)
-            }
-            Input::SnapshotInstalled {
-                epoch,
-                base,
-                history,
-            } => {
+            Input::Split { token, child, at, payload } => self.on_split(now, token, child, at, payload, effects),
+            Input::Fetched { to, from, entries } => self.on_fetched(now, to, from, entries, effects),
+            Input::SnapshotInstalled { epoch, base, history } => {
                 self.on_snapshot_installed(epoch, base, history, effects);
             }
             Input::SnapshotFailed => self.following.snapshot = false,
@@ -214,13 +189,7 @@ impl Core {
     }
 
     fn on_message(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) {
-        let Message {
-            from,
-            to,
-            epoch,
-            lineage,
-            body,
-        } = message;
+        let Message { from, to, epoch, lineage, body } = message;
         if to != self.me || from == self.me {
             return;
         }
@@ -234,44 +203,22 @@ impl Core {
             return;
         }
         match body {
-            Body::Follow {
-                history,
-                incarnation,
-                void,
-            } => {
+            Body::Follow { history, incarnation, void } => {
                 self.on_follow(now, from, epoch, history, incarnation, void, effects);
             }
             Body::AppendAck { matched } => self.on_append_ack(now, from, epoch, matched, effects),
-            Body::HeartbeatAck {
-                stamp,
-                round,
-                received,
-                matched,
-            } => {
+            Body::HeartbeatAck { stamp, round, received, matched } => {
                 self.on_heartbeat_ack(now, from, epoch, stamp, round, received, matched, effects);
             }
-            Body::Reject {
-                promised,
-                mismatch,
-                history,
-            } => {
+            Body::Reject { promised, mismatch, history } => {
                 self.on_reject(now, from, epoch, promised, mismatch, history, effects);
             }
-            Body::Append {
-                previous,
-                entries,
-                commit,
-            } => {
+            Body::Append { previous, entries, commit } => {
                 if self.obey(now, from, epoch, effects) {
                     self.on_append(from, previous, entries, commit, effects);
                 }
             }
-            Body::Heartbeat {
-                stamp,
-                commit,
-                sent,
-                round,
-            } => {
+            Body::Heartbeat { stamp, commit, sent, round } => {
                 if self.obey(now, from, epoch, effects) {
                     self.on_heartbeat(now, from, stamp, commit, sent, round, effects);
                 }
@@ -299,13 +246,7 @@ impl Core {
     }
 
     /// One code path for every configuration, however it became known.
-    fn on_config(
-        &mut self,
-        now: Time,
-        config: ShardConfig,
-        quorum: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_config(&mut self, now: Time, config: ShardConfig, quorum: bool, effects: &mut Vec<Effect>) {
         if let Some(known) = &mut self.known
             && config.epoch <= known.config.epoch
         {
@@ -321,10 +262,6 @@ impl Core {
         self.takeover = None;
         let mine = config.primary == self.me;
         let epoch = config.epoch;
-        if self.void && !config.is_in_sync(self.me) {
-            self.void = false;
-            self.persist_promise(self.promise.current(), effects);
-        }
         self.known = Some(Known { config, quorum });
         match &self.term {
             // [M] Only the primary of `epoch - 1` writes a successor that names itself, so it goes on.
@@ -335,21 +272,13 @@ impl Core {
             }
             None => self.consider_leading(now, effects),
         }
-        if self.term.is_none()
-            && (self.promise.current() < epoch || self.following.leader.is_none())
-        {
+        if self.term.is_none() && (self.promise.current() < epoch || self.following.leader.is_none()) {
             self.following.leader = None;
             self.ask_to_follow(now, effects);
         }
     }
 
-    fn on_changed(
-        &mut self,
-        now: Time,
-        expected: Epoch,
-        outcome: ChangeOutcome,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_changed(&mut self, now: Time, expected: Epoch, outcome: ChangeOutcome, effects: &mut Vec<Effect>) {
         match outcome {
             ChangeOutcome::Won(config) | ChangeOutcome::Lost(config) if config.epoch > expected => {
                 self.on_config(now, config, true, effects);
@@ -362,17 +291,9 @@ impl Core {
     }
 
     fn on_change_unknown(&mut self, now: Time, expected: Epoch, effects: &mut Vec<Effect>) {
-        if self
-            .term
-            .as_ref()
-            .is_some_and(|term| term.epoch == expected)
-        {
+        if self.term.as_ref().is_some_and(|term| term.epoch == expected) {
             self.on_own_change_unknown(now, effects);
-        } else if self
-            .takeover
-            .as_ref()
-            .is_some_and(|takeover| takeover.expected == expected)
-        {
+        } else if self.takeover.as_ref().is_some_and(|takeover| takeover.expected == expected) {
             self.on_takeover_unknown(now, effects);
         }
     }
@@ -403,12 +324,7 @@ impl Core {
         self.persist_promise(self.promise.current(), effects);
     }
 
-    fn on_surroundings(
-        &mut self,
-        now: Time,
-        surroundings: Arc<Surroundings>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_surroundings(&mut self, now: Time, surroundings: Arc<Surroundings>, effects: &mut Vec<Effect>) {
         let was_ceased = self.surroundings.ceased;
         self.surroundings = surroundings;
         if self.surroundings.ceased && self.term.is_some() {
@@ -429,15 +345,10 @@ impl Core {
 
     fn empty_log(&mut self, effects: &mut Vec<Effect>) {
         let ticket = self.ticket();
-        self.log
-            .reset(EntryId::ZERO, EpochHistory::default(), ticket);
+        self.log.reset(EntryId::ZERO, EpochHistory::default(), ticket);
         self.commit = Seq(0);
         self.following.matched = Seq(0);
-        effects.push(Effect::Reset {
-            base: EntryId::ZERO,
-            history: EpochHistory::default(),
-            ticket,
-        });
+        effects.push(Effect::Reset { base: EntryId::ZERO, history: EpochHistory::default(), ticket });
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -447,21 +358,13 @@ impl Core {
     }
 
     fn send(&self, to: VolumeId, epoch: Epoch, body: Body, effects: &mut Vec<Effect>) {
-        let message = Message {
-            from: self.me,
-            to,
-            epoch,
-            lineage: self.lineage,
-            body,
-        };
+        let message = Message { from: self.me, to, epoch, lineage: self.lineage, body };
         effects.push(Effect::Send(message));
     }
 
     /// The epoch in force as far as is known; 0 before the first configuration.
     fn known_epoch(&self) -> Epoch {
-        self.known
-            .as_ref()
-            .map_or(Epoch(0), |known| known.config.epoch)
+        self.known.as_ref().map_or(Epoch(0), |known| known.config.epoch)
     }
 
     fn read_config(&mut self, now: Time, quorum: bool, effects: &mut Vec<Effect>) {
@@ -490,10 +393,7 @@ impl Core {
         let committed = entries
             .into_iter()
             .map(|entry| {
-                let token = self
-                    .term
-                    .as_mut()
-                    .and_then(|term| term.waiter_of(entry.id.seq));
+                let token = self.term.as_mut().and_then(|term| term.waiter_of(entry.id.seq));
                 Committed { entry, token }
             })
             .collect();

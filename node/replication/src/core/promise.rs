@@ -15,12 +15,7 @@ pub(super) struct Promise {
 
 impl Promise {
     pub(super) const fn new(recovered: Epoch) -> Self {
-        Self {
-            current: recovered,
-            durable: recovered,
-            at_start: recovered,
-            syncing: VecDeque::new(),
-        }
+        Self { current: recovered, durable: recovered, at_start: recovered, syncing: VecDeque::new() }
     }
 
     pub(super) const fn current(&self) -> Epoch {
@@ -55,11 +50,6 @@ impl Core {
         }
         let ticket = self.ticket();
         self.promise.syncing.push_back((ticket, epoch));
-        effects.push(Effect::Promise {
-            epoch,
-            lineage: self.lineage,
-            void: self.void,
-            ticket,
-        });
+        effects.push(Effect::Promise { epoch, lineage: self.lineage, void: self.void, ticket });
     }
 }

@@ -8,13 +8,7 @@ use super::{
 };
 
 impl Core {
-    pub(super) fn on_read(
-        &mut self,
-        now: Time,
-        token: Token,
-        confirmed: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_read(&mut self, now: Time, token: Token, confirmed: bool, effects: &mut Vec<Effect>) {
         let Some(term) = &mut self.term else {
             self.refuse_follower(token, effects);
             return;
@@ -22,23 +16,14 @@ impl Core {
         let request = if confirmed && !term.lease_needed.is_empty() {
             // A round that begins after the read has arrived; reads of one batch share it.
             term.round_due = true;
-            Request::ConfirmedRead {
-                round: term.round + 1,
-            }
+            Request::ConfirmedRead { round: term.round + 1 }
         } else if self.can_read(now) {
             effects.push(Effect::Serve(token));
             return;
         } else {
             Request::Read
         };
-        self.wait(
-            Waiting {
-                token,
-                arrived: now,
-                request,
-            },
-            effects,
-        );
+        self.wait(Waiting { token, arrived: now, request }, effects);
     }
 
     /// Whether this replica leads, its term is open and every lease holds at `now`, which was read after the request
@@ -46,11 +31,7 @@ impl Core {
     #[must_use]
     pub fn can_read(&self, now: Time) -> bool {
         let Some(term) = &self.term else { return false };
-        let leased = |peer: &VolumeId| {
-            term.followers
-                .get(peer)
-                .is_some_and(|follower| now < follower.leased_until)
-        };
+        let leased = |peer: &VolumeId| term.followers.get(peer).is_some_and(|follower| now < follower.leased_until);
         let leases = if self.rules.hold(Rule::LeaseFromEveryMember) {
             term.lease_needed.iter().all(leased)
         } else {
@@ -62,22 +43,15 @@ impl Core {
     /// The latest round that every member has answered.
     pub(super) fn confirmed_round(&self) -> u64 {
         let Some(term) = &self.term else { return 0 };
-        let confirmed = |peer: &VolumeId| {
-            term.followers
-                .get(peer)
-                .map_or(0, |follower| follower.confirmed_round)
-        };
-        term.lease_needed
-            .iter()
-            .map(confirmed)
-            .min()
-            .unwrap_or(u64::MAX)
+        let confirmed = |peer: &VolumeId| term.followers.get(peer).map_or(0, |follower| follower.confirmed_round);
+        term.lease_needed.iter().map(confirmed).min().unwrap_or(u64::MAX)
     }
 
     pub(super) fn send_heartbeats(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let commit = self.told_commit();
         let Some(term) = &mut self.term else { return };
         term.heartbeat_at = Some(now);
-        let (epoch, round, commit) = (term.epoch, term.round, self.commit);
+        let (epoch, round) = (term.epoch, term.round);
         let peers: Vec<_> = term
             .followers
             .iter_mut()
@@ -88,17 +62,7 @@ impl Core {
             })
             .collect();
         for (peer, sent) in peers {
-            self.send(
-                peer,
-                epoch,
-                Body::Heartbeat {
-                    stamp: now,
-                    commit,
-                    sent,
-                    round,
-                },
-                effects,
-            );
+            self.send(peer, epoch, Body::Heartbeat { stamp: now, commit, sent, round }, effects);
         }
     }
 
@@ -124,11 +88,7 @@ impl Core {
         } else {
             self.settings.lease * 2
         };
-        if let Some(follower) = self
-            .term
-            .as_mut()
-            .and_then(|term| term.followers.get_mut(&from))
-        {
+        if let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&from)) {
             follower.leased_until = follower.leased_until.max(stamp + length);
             follower.confirmed_round = follower.confirmed_round.max(round);
             if let Some((sent_at, sent)) = follower.heartbeat
@@ -163,13 +123,15 @@ impl Core {
     fn note_progress(&mut self, now: Time) {
         let last = self.log.last().seq;
         let Some(term) = &mut self.term else { return };
-        for follower in term
-            .followers
-            .values_mut()
-            .filter(|follower| follower.matched >= last)
-        {
+        for follower in term.followers.values_mut().filter(|follower| follower.matched >= last) {
             follower.progress_at = now;
         }
+    }
+
+    /// What followers are told: nothing before the barrier is committed. So a follower that has all up to there has all
+    /// that was ever committed.
+    pub(super) fn told_commit(&self) -> Seq {
+        if self.barrier_committed() { self.commit } else { Seq(0) }
     }
 
     #[must_use]

@@ -54,9 +54,7 @@ impl Core {
     #[must_use]
     pub fn report(&self, now: Time) -> Report {
         let config = self.known.as_ref().map(|known| known.config.clone());
-        let in_sync = config
-            .as_ref()
-            .is_some_and(|config| config.is_in_sync(self.me));
+        let in_sync = config.as_ref().is_some_and(|config| config.is_in_sync(self.me));
         let role = match &self.term {
             Some(term) => RoleReport::Primary {
                 serving: self.can_read(now),
@@ -71,9 +69,7 @@ impl Core {
                     .collect(),
             },
             None if in_sync => RoleReport::Member,
-            None => RoleReport::Learner {
-                snapshot: self.following.snapshot,
-            },
+            None => RoleReport::Learner { snapshot: self.following.snapshot },
         };
         Report {
             config,
@@ -113,13 +109,7 @@ impl Core {
     #[must_use]
     pub fn needed_from(&self) -> Option<Seq> {
         let term = self.term.as_ref()?;
-        Some(
-            term.followers
-                .values()
-                .map(|follower| follower.matched.next())
-                .min()
-                .unwrap_or(self.log.last().seq),
-        )
+        Some(term.followers.values().map(|follower| follower.matched.next()).min().unwrap_or(self.log.last().seq))
     }
 
     /// The epoch history up to what is applied: what a snapshot of the table goes with.

@@ -24,14 +24,8 @@ enum State {
 impl Core {
     pub(super) fn consider_takeover(&mut self, now: Time, effects: &mut Vec<Effect>) {
         match &self.takeover {
-            Some(Takeover {
-                state: State::Promising | State::Sent,
-                ..
-            }) => return,
-            Some(Takeover {
-                state: State::Resting(until),
-                ..
-            }) if now < *until => return,
+            Some(Takeover { state: State::Promising | State::Sent, .. }) => return,
+            Some(Takeover { state: State::Resting(until), .. }) if now < *until => return,
             _ => {}
         }
         let Some(known) = &self.known else { return };
@@ -52,10 +46,7 @@ impl Core {
         }
         let expected = config.epoch;
         // [M] The check of the grant and the raised promise are one step: nothing is granted in between.
-        self.takeover = Some(Takeover {
-            expected,
-            state: State::Promising,
-        });
+        self.takeover = Some(Takeover { expected, state: State::Promising });
         if self.promise.current() < expected.next() {
             self.persist_promise(expected.next(), effects);
         }
@@ -85,79 +76,41 @@ impl Core {
 
     /// The first member tries at once, the others a little later, so that they don't cancel each other out.
     fn stagger(&self, config: &ShardConfig) -> std::time::Duration {
-        let before = config
-            .isr
-            .iter()
-            .filter(|peer| **peer != config.primary && **peer < self.me)
-            .count();
+        let before = config.isr.iter().filter(|peer| **peer != config.primary && **peer < self.me).count();
         self.settings.lease / 8 * u32::try_from(before.min(4)).unwrap_or(4)
     }
 
     /// A copy that cut a torn tail leads only after it has compared logs with every other member; alone it may.
     /// **\[P\]**
-    fn has_compared_logs(&self, config: &ShardConfig) -> bool {
-        let ahead_of = |peer: &VolumeId| {
-            self.compared
-                .get(peer)
-                .is_some_and(|last| *last <= self.log.last())
-        };
-        !self.torn
-            || config
-                .isr
-                .iter()
-                .filter(|peer| **peer != self.me)
-                .all(ahead_of)
+    pub(super) fn has_compared_logs(&self, config: &ShardConfig) -> bool {
+        let ahead_of = |peer: &VolumeId| self.compared.get(peer).is_some_and(|last| *last <= self.log.last());
+        !self.torn || config.isr.iter().filter(|peer| **peer != self.me).all(ahead_of)
     }
 
     pub(super) fn send_promised_takeover(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let promising = matches!(
-            self.takeover,
-            Some(Takeover {
-                state: State::Promising,
-                ..
-            })
-        );
+        let promising = matches!(self.takeover, Some(Takeover { state: State::Promising, .. }));
         if !promising || !self.promise.is_durable() {
             return;
         }
         let Some(known) = &self.known else { return };
         let config = &known.config;
         let expected = config.epoch;
-        if self
-            .takeover
-            .as_ref()
-            .is_some_and(|takeover| takeover.expected != expected)
-            || !self.may_take_over(now)
-        {
+        if self.takeover.as_ref().is_some_and(|takeover| takeover.expected != expected) || !self.may_take_over(now) {
             self.takeover = None;
             return;
         }
         // Any subset of the old ISR that holds oneself, without the dead: two dead nodes need one change.
         let alive = |peer: &VolumeId| {
-            *peer == self.me
-                || (*peer != config.primary && self.surroundings.registered.contains(peer))
+            *peer == self.me || (*peer != config.primary && self.surroundings.registered.contains(peer))
         };
         let isr = if config.primary == self.me {
             config.isr.clone()
         } else {
-            config
-                .isr
-                .iter()
-                .copied()
-                .filter(alive)
-                .chain([self.me])
-                .collect()
+            config.isr.iter().copied().filter(alive).chain([self.me]).collect()
         };
         let new = config.successor(self.me, isr);
-        self.takeover = Some(Takeover {
-            expected,
-            state: State::Sent,
-        });
-        effects.push(Effect::CompareAndSet {
-            expected,
-            new,
-            split: None,
-        });
+        self.takeover = Some(Takeover { expected, state: State::Sent });
+        effects.push(Effect::CompareAndSet { expected, new, split: None });
     }
 
     /// The request may still be applied. Nothing is lost by asking again: either wins, and both name this replica.
@@ -175,22 +128,12 @@ impl Core {
         }
         let Some(known) = &self.known else { return };
         let config = &known.config;
-        if config.is_in_sync(self.me)
-            || self.following.leader != Some(config.primary)
-            || self.commit.0 == 0
-        {
+        if config.is_in_sync(self.me) || self.following.leader != Some(config.primary) || self.commit.0 == 0 {
             return;
         }
         let expected = config.epoch;
         let new = config.successor(config.primary, config.isr.iter().copied().chain([self.me]));
-        self.takeover = Some(Takeover {
-            expected,
-            state: State::Resting(now + self.settings.lease),
-        });
-        effects.push(Effect::CompareAndSet {
-            expected,
-            new,
-            split: None,
-        });
+        self.takeover = Some(Takeover { expected, state: State::Resting(now + self.settings.lease) });
+        effects.push(Effect::CompareAndSet { expected, new, split: None });
     }
 }

@@ -111,8 +111,8 @@ pub(super) struct Follower {
 pub(super) enum Flow {
     /// Entries are sent as they come.
     Streaming,
-    /// Entries are being read from the log.
-    Fetching,
+    /// Entries are being read from the log, from there on.
+    Fetching(Seq),
     /// It was told then that it needs a snapshot.
     Snapshot(Time),
 }
@@ -145,15 +145,11 @@ impl Term {
 
     /// Who waits for the entry at `seq`; entries are asked for in order.
     pub(super) fn waiter_of(&mut self, seq: Seq) -> Option<Token> {
-        self.waiters
-            .pop_front_if(|(waiting, _)| *waiting == seq)
-            .map(|(_, token)| token)
+        self.waiters.pop_front_if(|(waiting, _)| *waiting == seq).map(|(_, token)| token)
     }
 
     pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = Token> + use<> {
-        std::mem::take(&mut self.waiters)
-            .into_iter()
-            .map(|(_, token)| token)
+        std::mem::take(&mut self.waiters).into_iter().map(|(_, token)| token)
     }
 
     pub(super) fn lost_link(&mut self, peer: VolumeId) {
@@ -206,10 +202,7 @@ impl Follower {
             self.progress_at = now;
             self.next = self.next.max(matched.next());
         }
-        while let Some((_, bytes)) = self
-            .unacknowledged
-            .pop_front_if(|(last, _)| *last <= matched)
-        {
+        while let Some((_, bytes)) = self.unacknowledged.pop_front_if(|(last, _)| *last <= matched) {
             self.unacknowledged_bytes -= bytes;
         }
     }

@@ -18,15 +18,8 @@ pub(super) struct Transfer {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    Handover {
-        target: VolumeId,
-    },
-    Split {
-        child: ShardId,
-        at: Bytes,
-        payload: Bytes,
-        entry: Option<Seq>,
-    },
+    Handover { target: VolumeId },
+    Split { child: ShardId, at: Bytes, payload: Bytes, entry: Option<Seq> },
 }
 
 impl Core {
@@ -42,17 +35,8 @@ impl Core {
         transfer.is_some_and(|transfer| !transfer.sent)
     }
 
-    pub(super) fn on_handover(
-        &mut self,
-        now: Time,
-        token: Token,
-        target: VolumeId,
-        effects: &mut Vec<Effect>,
-    ) {
-        let in_sync = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.config.is_in_sync(target));
+    pub(super) fn on_handover(&mut self, now: Time, token: Token, target: VolumeId, effects: &mut Vec<Effect>) {
+        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(target));
         let refusal = if target == self.me {
             Some("this replica is the primary already")
         } else if !in_sync {
@@ -60,13 +44,7 @@ impl Core {
         } else {
             self.why_not_transfer()
         };
-        self.begin(
-            now,
-            Some(token),
-            Kind::Handover { target },
-            refusal,
-            effects,
-        );
+        self.begin(now, Some(token), Kind::Handover { target }, refusal, effects);
     }
 
     pub(super) fn on_split(
@@ -78,27 +56,9 @@ impl Core {
         payload: Bytes,
         effects: &mut Vec<Effect>,
     ) {
-        let inside = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.config.range.split(&at).is_some());
-        let refusal = if inside {
-            self.why_not_transfer()
-        } else {
-            Some("the key is not inside the shard's range")
-        };
-        self.begin(
-            now,
-            Some(token),
-            Kind::Split {
-                child,
-                at,
-                payload,
-                entry: None,
-            },
-            refusal,
-            effects,
-        );
+        let inside = self.known.as_ref().is_some_and(|known| known.config.range.split(&at).is_some());
+        let refusal = if inside { self.why_not_transfer() } else { Some("the key is not inside the shard's range") };
+        self.begin(now, Some(token), Kind::Split { child, at, payload, entry: None }, refusal, effects);
     }
 
     fn why_not_transfer(&self) -> Option<&'static str> {
@@ -125,19 +85,13 @@ impl Core {
     ) {
         match (refusal, &mut self.term) {
             (None, Some(term)) => {
-                term.transfer = Some(Transfer {
-                    token,
-                    kind,
-                    since: now,
-                    sent: false,
-                });
+                term.transfer = Some(Transfer { token, kind, since: now, sent: false });
                 self.flush(now, effects);
                 self.advance_transfer(now, effects);
             }
             (refusal, _) => {
                 if let Some(token) = token {
-                    let refusal =
-                        Refusal::Impossible(refusal.unwrap_or("this replica is not the primary"));
+                    let refusal = Refusal::Impossible(refusal.unwrap_or("this replica is not the primary"));
                     effects.push(Effect::Refuse { token, refusal });
                 }
             }
@@ -160,18 +114,13 @@ impl Core {
         if now.since(transfer.since) > bound {
             let token = term.transfer.take().and_then(|transfer| transfer.token);
             if let Some(token) = token {
-                let refusal =
-                    Refusal::Impossible("the copies did not come up to date in time: try again");
+                let refusal = Refusal::Impossible("the copies did not come up to date in time: try again");
                 effects.push(Effect::Refuse { token, refusal });
             }
             self.serve_waiting(now, effects);
             return;
         }
-        let has_all = |peer: &VolumeId| {
-            term.followers
-                .get(peer)
-                .is_some_and(|f| f.matched >= last.seq)
-        };
+        let has_all = |peer: &VolumeId| term.followers.get(peer).is_some_and(|f| f.matched >= last.seq);
         if commit < last.seq {
             return;
         }
@@ -184,36 +133,17 @@ impl Core {
                 }
             }
             // The last entry before the split tells every copy to make the child.
-            Kind::Split {
-                payload,
-                entry: entry @ None,
-                ..
-            } => {
-                let id = EntryId {
-                    epoch: term.epoch,
-                    seq: last.seq.next(),
-                };
+            Kind::Split { payload, entry: entry @ None, .. } => {
+                let id = EntryId { epoch: term.epoch, seq: last.seq.next() };
                 *entry = Some(id.seq);
-                self.log.push(Entry {
-                    id,
-                    payload: payload.clone(),
-                });
+                self.log.push(Entry { id, payload: payload.clone() });
                 self.flush(now, effects);
             }
-            Kind::Split {
-                child,
-                at,
-                entry: Some(_),
-                ..
-            } => {
+            Kind::Split { child, at, entry: Some(_), .. } => {
                 let Some((low, high)) = config.range.split(at) else {
                     return;
                 };
-                if config
-                    .isr
-                    .iter()
-                    .all(|peer| *peer == self.me || has_all(peer))
-                {
+                if config.isr.iter().all(|peer| *peer == self.me || has_all(peer)) {
                     transfer.sent = true;
                     let (new, split) = split_configs(&config, *child, low, high);
                     self.start_change(now, new, Some(split), effects);
@@ -234,9 +164,7 @@ impl Core {
         };
         let too_long = now.since(transfer.since) > self.settings.wait_at_most();
         let heard = |peer: &VolumeId| {
-            term.followers
-                .get(peer)
-                .is_some_and(|f| now.since(f.heard_at) <= self.settings.shrink_after())
+            term.followers.get(peer).is_some_and(|f| now.since(f.heard_at) <= self.settings.shrink_after())
         };
         let (new, split) = match &transfer.kind {
             Kind::Handover { target } if !too_long && heard(target) => {
@@ -257,12 +185,7 @@ impl Core {
 
     /// When the home's copy is in sync and up to date, the shard is handed back to it.
     pub(super) fn consider_going_home(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let Some(home) = self
-            .surroundings
-            .placement
-            .as_ref()
-            .and_then(|placement| placement.home_volume())
-        else {
+        let Some(home) = self.surroundings.placement.as_ref().and_then(|placement| placement.home_volume()) else {
             return;
         };
         let last = self.log.last().seq;
@@ -270,22 +193,13 @@ impl Core {
         let Some(follower) = term.followers.get(&home) else {
             return;
         };
-        let in_sync = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.config.is_in_sync(home));
+        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(home));
         let alive = self.surroundings.registered.contains(&home)
             && now.since(follower.heard_at) <= self.settings.heartbeat_every() * 3;
         // Entries in flight at this moment are brought over while requests are held; a long tail is not.
         let near = last.0 - follower.matched.0.min(last.0) <= 4096;
         let settled = now.since(term.started) >= self.settings.settle();
-        if home != self.me
-            && in_sync
-            && alive
-            && near
-            && settled
-            && self.why_not_transfer().is_none()
-        {
+        if home != self.me && in_sync && alive && near && settled && self.why_not_transfer().is_none() {
             self.begin(now, None, Kind::Handover { target: home }, None, effects);
         }
     }
@@ -300,18 +214,6 @@ fn split_configs(
     high: KeyRange,
 ) -> (ShardConfig, (ShardId, ShardConfig)) {
     let next = config.successor(config.primary, config.isr.clone());
-    let parent = ShardConfig {
-        range: low,
-        ..next.clone()
-    };
-    (
-        parent,
-        (
-            child,
-            ShardConfig {
-                range: high,
-                ..next
-            },
-        ),
-    )
+    let parent = ShardConfig { range: low, ..next.clone() };
+    (parent, (child, ShardConfig { range: high, ..next }))
 }

@@ -10,24 +10,11 @@ use super::{
 };
 
 impl Core {
-    pub(super) fn on_propose(
-        &mut self,
-        now: Time,
-        token: Token,
-        payload: Bytes,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_propose(&mut self, now: Time, token: Token, payload: Bytes, effects: &mut Vec<Effect>) {
         if self.term.is_none() {
             self.refuse_follower(token, effects);
         } else if !self.accepts_writes() {
-            self.wait(
-                Waiting {
-                    token,
-                    arrived: now,
-                    request: Request::Propose(payload),
-                },
-                effects,
-            );
+            self.wait(Waiting { token, arrived: now, request: Request::Propose(payload) }, effects);
         } else {
             self.propose(token, payload, effects);
         }
@@ -39,18 +26,12 @@ impl Core {
     }
 
     pub(super) fn barrier_committed(&self) -> bool {
-        let committed = self
-            .term
-            .as_ref()
-            .is_some_and(|term| self.commit >= term.barrier);
+        let committed = self.term.as_ref().is_some_and(|term| self.commit >= term.barrier);
         committed || !self.rules.hold(Rule::ServeAfterBarrier)
     }
 
     fn propose(&mut self, token: Token, payload: Bytes, effects: &mut Vec<Effect>) {
-        let in_sync = self
-            .known
-            .as_ref()
-            .map_or(0, |known| known.config.isr.len());
+        let in_sync = self.known.as_ref().map_or(0, |known| known.config.isr.len());
         let bound = self.settings.min_in_sync;
         let Some(term) = &mut self.term else { return };
         let refusal = if in_sync < bound {
@@ -59,13 +40,7 @@ impl Core {
             Refusal::Exhausted("too many bytes wait for their copies: try again")
         } else {
             let seq = self.log.last().seq.next();
-            let entry = Entry {
-                id: EntryId {
-                    epoch: term.epoch,
-                    seq,
-                },
-                payload,
-            };
+            let entry = Entry { id: EntryId { epoch: term.epoch, seq }, payload };
             term.uncommitted_bytes += size(&entry);
             term.wait_for(seq, token);
             self.log.push(entry);
@@ -78,9 +53,7 @@ impl Core {
         let refusal = if self.surroundings.ceased {
             Refusal::Unavailable("this node is cut off and has ceased to serve")
         } else {
-            Refusal::NotPrimary {
-                primary: self.known.as_ref().map(|known| known.config.primary),
-            }
+            Refusal::NotPrimary { primary: self.known.as_ref().map(|known| known.config.primary) }
         };
         effects.push(Effect::Refuse { token, refusal });
     }
@@ -91,13 +64,8 @@ impl Core {
         if term.waiting.len() < bound {
             term.waiting.push_back(waiting);
         } else {
-            let refusal = Refusal::Exhausted(
-                "too many requests wait for the shard to serve again: try again",
-            );
-            effects.push(Effect::Refuse {
-                token: waiting.token,
-                refusal,
-            });
+            let refusal = Refusal::Exhausted("too many requests wait for the shard to serve again: try again");
+            effects.push(Effect::Refuse { token: waiting.token, refusal });
         }
     }
 
@@ -135,15 +103,9 @@ impl Core {
     pub(super) fn expire_waiting(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let bound = self.settings.wait_at_most();
         let Some(term) = &mut self.term else { return };
-        while let Some(waiting) = term
-            .waiting
-            .pop_front_if(|waiting| now.since(waiting.arrived) > bound)
-        {
+        while let Some(waiting) = term.waiting.pop_front_if(|waiting| now.since(waiting.arrived) > bound) {
             let refusal = Refusal::Unavailable("the shard's copies could not be reached in time");
-            effects.push(Effect::Refuse {
-                token: waiting.token,
-                refusal,
-            });
+            effects.push(Effect::Refuse { token: waiting.token, refusal });
         }
     }
 
@@ -209,13 +171,7 @@ impl Core {
         true
     }
 
-    pub(super) fn acknowledged(
-        &mut self,
-        now: Time,
-        from: VolumeId,
-        matched: Seq,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn acknowledged(&mut self, now: Time, from: VolumeId, matched: Seq, effects: &mut Vec<Effect>) {
         let last = self.log.last().seq;
         let Some(term) = &mut self.term else { return };
         let Some(follower) = term.followers.get_mut(&from) else {
@@ -232,22 +188,9 @@ impl Core {
     /// `commit = min(durable matched seq)` over the primary's own log and all members that count. **\[M\]**
     pub(super) fn advance_commit(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(term) = &mut self.term else { return };
-        let own = if self.rules.hold(Rule::CommitNeedsOwnSync) {
-            self.log.durable()
-        } else {
-            term.flushed
-        };
-        let matched = |peer: &VolumeId| {
-            term.followers
-                .get(peer)
-                .map_or(Seq(0), |follower| follower.matched)
-        };
-        let commit = term
-            .ack_needed
-            .iter()
-            .map(matched)
-            .min()
-            .map_or(own, |matched| matched.min(own));
+        let own = if self.rules.hold(Rule::CommitNeedsOwnSync) { self.log.durable() } else { term.flushed };
+        let matched = |peer: &VolumeId| term.followers.get(peer).map_or(Seq(0), |follower| follower.matched);
+        let commit = term.ack_needed.iter().map(matched).min().map_or(own, |matched| matched.min(own));
         if commit <= self.commit {
             return;
         }
@@ -256,10 +199,7 @@ impl Core {
         self.apply_committed(effects);
         let Some(term) = &mut self.term else { return };
         let streaming = term.followers.values().map(|follower| follower.next).min();
-        self.log.trim(
-            streaming.unwrap_or(Seq(u64::MAX)),
-            self.settings.kept_tail_bytes,
-        );
+        self.log.trim(streaming.unwrap_or(Seq(u64::MAX)), self.settings.kept_tail_bytes);
         if opened || self.is_holding() {
             self.advance_transfer(now, effects);
             self.serve_waiting(now, effects);
