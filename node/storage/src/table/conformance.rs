@@ -6,13 +6,14 @@ use bytes::Bytes;
 use kv_types::KeyRange;
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
-use super::{Batch, DELETE_BATCH, Direction, Rows, Snapshot, Table};
+use super::{Batch, DELETE_BATCH, Direction, MAX_ROW_KEY, Rows, Snapshot, Table, TableError};
 
 type Model = BTreeMap<Bytes, Bytes>;
 
 /// Runs all of it; each part gets a table of its own, made by `open`.
 pub(super) fn run(open: impl Fn() -> Arc<dyn Table>) {
     batches_are_whole_and_the_last_change_counts(&*open());
+    keys_that_are_none_are_refused(&*open());
     scans_are_bounded_and_ordered(&*open());
     snapshots_stay_as_they_were(&*open());
     ranges_are_deleted(&*open());
@@ -54,6 +55,20 @@ fn batches_are_whole_and_the_last_change_counts(table: &dyn Table) {
     table.write(Batch::default()).unwrap();
     table.flush().unwrap();
     assert_eq!(keys(table.scan(&KeyRange::all(), Direction::Forward)), ["e"]);
+}
+
+fn keys_that_are_none_are_refused(table: &dyn Table) {
+    for length in [0, MAX_ROW_KEY + 1] {
+        let mut batch = batch(&[("a", Some("1"))]);
+        batch.put(vec![1; length], "");
+        assert!(matches!(table.write(batch), Err(TableError::Key { length: found }) if found == length));
+    }
+    assert_eq!(table.get(b"a").unwrap(), None, "nothing of the batch was written");
+    let mut batch = Batch::default();
+    batch.put(vec![1; MAX_ROW_KEY], "x");
+    table.write(batch).unwrap();
+    table.flush().unwrap();
+    assert_eq!(table.get(&[1; MAX_ROW_KEY]).unwrap(), Some("x".into()));
 }
 
 fn scans_are_bounded_and_ordered(table: &dyn Table) {

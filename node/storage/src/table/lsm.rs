@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs, io,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, PoisonError, RwLock,
@@ -13,18 +12,16 @@ use std::{
 
 use bytes::Bytes;
 use kv_types::KeyRange;
-use lsm_tree::{AbstractTree as _, AnyTree, Guard as _, SeqNo, SequenceNumberCounter};
+use lsm_tree::{AbstractTree as _, AnyTree, SeqNo, SequenceNumberCounter};
 
 use super::{
-    Batch, Direction, Pressure, Rows, Snapshot, Table, TableError, TableEvent, TableStats, manifest,
+    Batch, Pressure, Snapshot, Table, TableError, TableEvent, TableStats, manifest,
     memtable::{BatchNumber, Memtable},
-    scan::{Scan, Stored},
+    snapshot::LsmSnapshot,
+    stored::{self, Reader},
     worker,
 };
 use crate::{disk::sync_folder, lock, read, write};
-
-/// Sees every table of the newest version.
-const LATEST: SeqNo = SeqNo::MAX >> 1;
 
 /// Frozen memtables at which the table says [`Pressure::Slow`] and [`Pressure::Stop`].
 const FROZEN: [u64; 2] = [3, 6];
@@ -53,16 +50,18 @@ pub(super) struct Shared {
     pub(super) tree: AnyTree,
     pub(super) folder: PathBuf,
     pub(super) options: LsmOptions,
-    visible: SequenceNumberCounter,
+    /// Reads the newest version without waiting for the tree.
+    reader: RwLock<Reader>,
+    pub(super) visible: SequenceNumberCounter,
     pub(super) memory: RwLock<Memory>,
-    writes: Mutex<Writes>,
+    pub(super) writes: Mutex<Writes>,
     pub(super) progress: Mutex<Progress>,
     pub(super) progressed: Condvar,
     events: Box<dyn Fn(TableEvent) + Send + Sync>,
     failed: AtomicBool,
     /// Kept here because asking the tree waits for its manifest to be synced.
     frozen: AtomicU64,
-    pub(super) runs: AtomicU64,
+    runs: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) flushes: AtomicU64,
 }
@@ -73,12 +72,12 @@ pub(super) struct Memory {
     pub(super) frozen: VecDeque<(Arc<Memtable>, BatchNumber)>,
 }
 
-struct Writes {
-    last: BatchNumber,
+pub(super) struct Writes {
+    pub(super) last: BatchNumber,
     at: Instant,
     /// Open snapshots, by batch and by what they see of the tree.
-    open: BTreeMap<BatchNumber, usize>,
-    pinned: BTreeMap<SeqNo, usize>,
+    pub(super) open: BTreeMap<BatchNumber, usize>,
+    pub(super) pinned: BTreeMap<SeqNo, usize>,
 }
 
 #[derive(Default)]
@@ -99,17 +98,6 @@ pub(super) enum Stop {
     AfterFlush,
     AtOnce,
 }
-
-/// An open snapshot.
-struct Opened {
-    shared: Arc<Shared>,
-    batch: BatchNumber,
-    seqno: SeqNo,
-    /// Newest first.
-    memtables: Vec<Arc<Memtable>>,
-}
-
-struct LsmSnapshot(Arc<Opened>);
 
 impl LsmTable {
     /// Opens the table in `folder`, or makes a new one. `events` is called by the table's own threads and by readers.
@@ -138,6 +126,7 @@ impl LsmTable {
         visible.set(next);
         let shared = Arc::new(Shared {
             runs: AtomicU64::new(tree.l0_run_count() as u64),
+            reader: RwLock::new(stored::reader(&tree)),
             tree,
             folder: folder.to_owned(),
             options,
@@ -180,7 +169,7 @@ impl Table for LsmTable {
             return Ok(value);
         }
         drop(memory);
-        self.shared.stored(key, LATEST)
+        self.shared.stored(key)
     }
 
     fn write(&self, batch: Batch) -> Result<Pressure, TableError> {
@@ -188,6 +177,7 @@ impl Table for LsmTable {
             let why = lock(&self.shared.progress).failure.clone();
             return Err(TableError::Stopped(why.unwrap_or_default()));
         }
+        batch.check()?;
         let mut writes = lock(&self.shared.writes);
         writes.last += 1;
         writes.at = Instant::now();
@@ -203,18 +193,7 @@ impl Table for LsmTable {
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {
-        let mut writes = lock(&self.shared.writes);
-        let batch = writes.last;
-        let memory = read(&self.shared.memory);
-        let frozen = memory.frozen.iter().rev().map(|(memtable, _)| memtable.clone());
-        let memtables = std::iter::once(memory.active.clone()).chain(frozen).collect();
-        // With the memtables held, all that is not in them is in the tree below this number.
-        let seqno = self.shared.visible.get();
-        *writes.open.entry(batch).or_default() += 1;
-        *writes.pinned.entry(seqno).or_default() += 1;
-        drop(memory);
-        drop(writes);
-        Box::new(LsmSnapshot(Arc::new(Opened { shared: self.shared.clone(), batch, seqno, memtables })))
+        Box::new(LsmSnapshot::open(&self.shared))
     }
 
     fn approximate_size(&self, range: &KeyRange) -> u64 {
@@ -253,7 +232,7 @@ impl Table for LsmTable {
     }
 
     fn get_persisted(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        self.shared.stored(key, LATEST)
+        self.shared.stored(key)
     }
 
     fn pressure(&self) -> Pressure {
@@ -293,9 +272,16 @@ impl Drop for LsmTable {
 }
 
 impl Shared {
-    fn stored(&self, key: &[u8], seqno: SeqNo) -> Result<Option<Bytes>, TableError> {
-        let value = self.tree.get(key, seqno).map_err(|error| self.found(error.into()))?;
-        Ok(value.map(Bytes::from))
+    fn stored(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
+        let reader = read(&self.reader).clone();
+        reader(key).map_err(|error| self.found(error.into()))
+    }
+
+    /// The tree has another version.
+    pub(super) fn refresh(&self) {
+        self.runs.store(self.tree.l0_run_count() as u64, Ordering::Relaxed);
+        let reader = stored::reader(&self.tree);
+        *write(&self.reader) = reader;
     }
 
     /// Puts the active memtable among those to be written.
@@ -379,53 +365,6 @@ impl Shared {
     fn stop_with(&self, why: &str) {
         lock(&self.progress).failure.get_or_insert_with(|| why.to_owned());
         self.progressed.notify_all();
-    }
-}
-
-impl Snapshot for LsmSnapshot {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        match self.0.memtables.iter().find_map(|memtable| memtable.get(key, self.0.batch)) {
-            Some(value) => Ok(value),
-            None => self.0.shared.stored(key, self.0.seqno),
-        }
-    }
-
-    fn scan(&self, range: &KeyRange, direction: Direction) -> Rows {
-        let stored: Stored = if range.is_empty() {
-            Box::new(std::iter::empty())
-        } else {
-            let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let bounds = (Bound::Included(range.start.as_ref()), end);
-            let rows = self.0.shared.tree.range::<&[u8], _>(bounds, self.0.seqno, None);
-            let shared = self.0.shared.clone();
-            let row = move |guard: lsm_tree::IterGuardImpl| match guard.into_inner() {
-                Ok((key, value)) => Ok((key.into(), value.into())),
-                Err(error) => Err(shared.found(error.into())),
-            };
-            match direction {
-                Direction::Forward => Box::new(rows.map(row)),
-                Direction::Reverse => Box::new(rows.rev().map(row)),
-            }
-        };
-        let memtables = self.0.memtables.clone();
-        Box::new(Scan::new(memtables, stored, range, direction, self.0.batch, self.0.clone()))
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        let Writes { open, pinned, .. } = &mut *lock(&self.shared.writes);
-        release(open, self.batch);
-        release(pinned, self.seqno);
-    }
-}
-
-fn release(counts: &mut BTreeMap<u64, usize>, key: u64) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
     }
 }
 

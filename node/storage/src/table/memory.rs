@@ -43,6 +43,7 @@ impl Table for MemoryTable {
     }
 
     fn write(&self, batch: Batch) -> Result<Pressure, TableError> {
+        batch.check()?;
         let mut state = lock(&self.shared.state);
         state.last += 1;
         self.shared.memtable.apply(batch, state.last, state.open.iter().max().copied());

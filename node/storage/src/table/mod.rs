@@ -8,6 +8,8 @@ mod manifest;
 mod memory;
 mod memtable;
 mod scan;
+mod snapshot;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -33,7 +35,7 @@ pub trait Table: Send + Sync {
     /// a later one is never on the disk without the earlier ones.
     ///
     /// # Errors
-    /// [`TableError`] if the table has failed before.
+    /// [`TableError`] if the table has failed before, or if a key can't be one; then nothing is written.
     fn write(&self, batch: Batch) -> Result<Pressure, TableError>;
 
     /// All rows as they are now.
@@ -59,7 +61,7 @@ pub trait Table: Send + Sync {
                 self.write(std::mem::take(&mut batch))?;
             }
         }
-        if batch.len() > 0 {
+        if !batch.is_empty() {
             self.write(batch)?;
         }
         Ok(deleted)
@@ -107,6 +109,9 @@ pub type Rows = Box<dyn Iterator<Item = Result<(Bytes, Bytes), TableError>> + Se
 
 /// Rows of one batch of [`Table::delete_range`].
 pub const DELETE_BATCH: usize = 1024;
+
+/// Longest key of a row in bytes.
+pub const MAX_ROW_KEY: usize = 65_535;
 
 /// In which order rows come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +161,12 @@ pub enum TableError {
     /// The file system failed.
     #[error("the table's disk failed")]
     Io(#[from] io::Error),
+    /// A key is too long, or has nothing in it.
+    #[error("a row's key has {length} bytes: 1 to {MAX_ROW_KEY} are possible")]
+    Key {
+        /// Length in bytes.
+        length: usize,
+    },
     /// It was closed, or has failed before.
     #[error("the table has stopped: {0}")]
     Stopped(String),
@@ -209,6 +220,14 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    fn check(&self) -> Result<(), TableError> {
+        let mut lengths = self.changes.iter().map(|(key, _)| key.len());
+        match lengths.find(|length| !(1..=MAX_ROW_KEY).contains(length)) {
+            Some(length) => Err(TableError::Key { length }),
+            None => Ok(()),
+        }
     }
 
     /// What `key` becomes: `None` if the batch says nothing of it, `Some(None)` if it is deleted.

@@ -71,7 +71,8 @@ fn flush_all(shared: &Shared) {
                 if std::mem::take(&mut full) {
                     shared.tell(TableEvent::Room);
                 }
-                shared.runs.store(shared.tree.l0_run_count() as u64, Ordering::Relaxed);
+                // Before the memtable goes: readers find its rows in one or the other.
+                shared.refresh();
                 shared.thaw(last);
             }
             Err(TableError::Io(error)) if is_full(&error) => {
@@ -138,7 +139,7 @@ fn merge_all(shared: &Shared) {
                     return;
                 }
             }
-            shared.runs.store(shared.tree.l0_run_count() as u64, Ordering::Relaxed);
+            shared.refresh();
             if shared.tree.current_version().id() == before || lock(&shared.progress).stop != Stop::Running {
                 break;
             }
