@@ -1,3 +1,7 @@
-//! A node of KvCluster.
+//! A node of KvCluster: `driver` carries out what the replication core decides, `server` is its edge, `app` joins them.
 
+pub mod app;
+pub mod config;
 pub mod driver;
+pub mod server;
+pub mod telemetry;

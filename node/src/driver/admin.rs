@@ -32,7 +32,8 @@ impl Driver {
         let node = node.ok_or_else(|| Failure::NoSuch(format!("there is no node {target}")))?;
         let isr = replica.lock().core.config().map(|config| config.isr.clone()).unwrap_or_default();
         let volume = [node.data, node.bkpdata].into_iter().find(|volume| isr.contains(volume));
-        let volume = volume.ok_or_else(|| Failure::Refused(format!("{target} has no copy of shard {shard} in sync")))?;
+        let volume =
+            volume.ok_or_else(|| Failure::Refused(format!("{target} has no copy of shard {shard} in sync")))?;
         let config = self.transfer(&replica, |token| Input::Handover { token, target: volume }).await?;
         Ok(config.epoch)
     }
@@ -55,7 +56,9 @@ impl Driver {
         // The split itself flushes the table while requests are held: the less is left for it, the shorter they wait.
         let table = Arc::clone(replica.volume.volume.table());
         let flushed = tokio::task::spawn_blocking(move || table.flush()).await;
-        flushed.map_err(|error| Failure::Fault(error.to_string()))?.map_err(|error| Failure::Fault(error.to_string()))?;
+        flushed
+            .map_err(|error| Failure::Fault(error.to_string()))?
+            .map_err(|error| Failure::Fault(error.to_string()))?;
         let child = self.unused_shard();
         let payload = Command::Split(Split { child, at: at.clone() }).encode();
         let input = |token| Input::Split { token, child, at: at.clone(), payload };

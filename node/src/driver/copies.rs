@@ -3,11 +3,7 @@
 use kv_storage::rows;
 use kv_types::{Folder, KeyRange};
 
-use super::{
-    Driver,
-    replica::Replica,
-    request::CopyReport,
-};
+use super::{Driver, replica::Replica, request::CopyReport};
 
 impl Driver {
     /// The copies on this node.

@@ -129,7 +129,13 @@ impl Events {
 impl Clone for Events {
     fn clone(&self) -> Self {
         let Self { since, until, events, bytes, .. } = self;
-        Self { since: *since, until: *until, events: events.clone(), bytes: *bytes, changed: watch::Sender::new(*until) }
+        Self {
+            since: *since,
+            until: *until,
+            events: events.clone(),
+            bytes: *bytes,
+            changed: watch::Sender::new(*until),
+        }
     }
 }
 

@@ -18,13 +18,16 @@ impl Driver {
         let cluster = self.cluster();
         let refused = |error: kv_cluster::Error| Failure::Refused(error.to_string());
         let old = cluster.quorum_read(shard).await.map_err(refused)?;
-        let copies: Vec<_> = self.shared.replicas().values().filter(|replica| replica.shard == shard).cloned().collect();
+        let copies: Vec<_> =
+            self.shared.replicas().values().filter(|replica| replica.shard == shard).cloned().collect();
         let newest = copies.into_iter().max_by_key(|replica| replica.lock().core.report(self.shared.now()).last);
         let volume = match (&newest, empty) {
             (Some(copy), false) => copy.volume.clone(),
             (None, false) => {
                 let node = self.node();
-                return Err(Failure::Refused(format!("{node} has no copy of shard {shard}: name another node, or --empty")));
+                return Err(Failure::Refused(format!(
+                    "{node} has no copy of shard {shard}: name another node, or --empty"
+                )));
             }
             (_, true) => {
                 let data = self.shared.volumes.iter().find(|volume| volume.folder == Folder::Data);
@@ -57,6 +60,11 @@ impl Driver {
         };
         replica.step(&self.shared, Input::Config { config: new, quorum: true });
         let of = if empty { "an empty copy" } else { "the copy" };
-        Ok(format!("shard {shard} is served from {of} in {} of {}, lineage {}", volume.folder, self.node(), old.lineage.0 + 1))
+        Ok(format!(
+            "shard {shard} is served from {of} in {} of {}, lineage {}",
+            volume.folder,
+            self.node(),
+            old.lineage.0 + 1
+        ))
     }
 }

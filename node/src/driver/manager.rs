@@ -54,7 +54,10 @@ impl Manager {
                 }
                 () = self.shared.changed.notified() => self.refresh_routes(&self.shared.cluster().view()),
                 Some((replica, why)) = self.rebuilds.recv() => self.rebuild(&replica, &why),
-                _ = tick.tick() => self.follow_view().await,
+                _ = tick.tick() => {
+                    self.follow_view().await;
+                    self.retain_logs();
+                }
             }
         }
     }
@@ -67,7 +70,9 @@ impl Manager {
 
     fn tell(&self, shard: ShardId, config: &kv_types::ShardConfig) {
         for volume in &self.shared.volumes {
-            if let Some(replica) = self.shared.replica(shard, volume.id) {
+            let Some(replica) = self.shared.replica(shard, volume.id) else { continue };
+            let known = replica.lock().core.config().map(|config| config.epoch);
+            if known.is_none_or(|known| known < config.epoch) {
                 replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
             }
         }
@@ -77,6 +82,9 @@ impl Manager {
         let view = self.shared.cluster().view();
         self.shared.peers.follow_view(&self.shared, &view);
         self.make_missing(&view);
+        for (shard, seen) in &view.shards {
+            self.tell(*shard, &seen.value);
+        }
         self.drop_unplaced(&view).await;
         self.refresh_routes(&view);
     }
@@ -182,6 +190,14 @@ impl Manager {
             warn!(%shard, %error, "applied row was not deleted");
         }
         delete_rows(replica, space, &range);
+    }
+
+    /// A learner is brought up to date from the log as long as it reaches back to where the learner is.
+    fn retain_logs(&self) {
+        for replica in self.shared.replicas().values() {
+            let needed_from = replica.lock().core.needed_from();
+            replica.volume.volume.retain_from(replica.shard, needed_from);
+        }
     }
 
     fn refresh_routes(&self, view: &View) {

@@ -13,6 +13,7 @@ mod force;
 mod manager;
 pub mod peers;
 mod reads;
+mod rebuild;
 pub(crate) mod replica;
 pub mod request;
 mod routes;

@@ -73,7 +73,13 @@ pub(super) struct ConfigRead {
 }
 
 impl Replica {
-    pub(super) fn new(shard: ShardId, volume: Arc<OpenVolume>, core: Core, machine: Machine, start: Start) -> Arc<Self> {
+    pub(super) fn new(
+        shard: ShardId,
+        volume: Arc<OpenVolume>,
+        core: Core,
+        machine: Machine,
+        start: Start,
+    ) -> Arc<Self> {
         let Start { space, applied, incarnation, config } = start;
         let state = State {
             core,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kv_replication::apply::Value;
-use kv_types::{EntryId, KeyRange, NodeName, Operation, Outcome, RequestId, Seq, SessionId, ShardConfig, ShardId, VolumeId};
+use kv_types::{
+    EntryId, KeyRange, NodeName, Operation, Outcome, RequestId, Seq, SessionId, ShardConfig, ShardId, VolumeId,
+};
 use tokio::sync::oneshot;
 
 /// A client's request, checked against the limits.

@@ -36,8 +36,10 @@ impl Routes {
         let mut by_start: Vec<Entry> = newest
             .into_iter()
             .map(|(shard, config)| {
-                let copies: Vec<_> =
-                    replicas.range((shard, VolumeId::MIN)..=(shard, VolumeId::MAX)).map(|(_, r)| Arc::clone(r)).collect();
+                let copies: Vec<_> = replicas
+                    .range((shard, VolumeId::MIN)..=(shard, VolumeId::MAX))
+                    .map(|(_, r)| Arc::clone(r))
+                    .collect();
                 let primary = view.node_with(config.primary).map(|node| (node.node.clone(), node.address.clone()));
                 let local = copies.iter().any(|copy| copy.volume.id == config.primary);
                 Entry { route: Route { shard, config: Arc::new(config.clone()), primary, local }, copies }

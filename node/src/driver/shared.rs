@@ -32,6 +32,8 @@ pub(super) type Replicas = BTreeMap<(ShardId, VolumeId), Arc<Replica>>;
 
 pub(crate) struct Shared {
     pub(crate) node: NodeName,
+    /// `host:port,host:port/root`.
+    pub(super) zookeeper: String,
     pub(crate) limits: Limits,
     pub(crate) settings: Settings,
     pub(super) volumes: [Arc<OpenVolume>; 2],
@@ -57,6 +59,7 @@ impl Shared {
     #[allow(clippy::too_many_arguments, reason = "called once, by the driver's start")]
     pub(super) fn new(
         node: NodeName,
+        zookeeper: String,
         limits: Limits,
         settings: Settings,
         volumes: [Arc<OpenVolume>; 2],
@@ -66,6 +69,7 @@ impl Shared {
     ) -> Self {
         Self {
             node,
+            zookeeper,
             limits,
             settings,
             volumes,
@@ -209,8 +213,7 @@ impl Shared {
         };
         volume.volume.put_state(child, state)?;
         volume.volume.reset(child, base, &history)?;
-        let recovered =
-            Recovered { promised: base.epoch, lineage, history, applied: base.seq, ..Recovered::empty() };
+        let recovered = Recovered { promised: base.epoch, lineage, history, applied: base.seq, ..Recovered::empty() };
         let core = self.recovered_core(volume.id, recovered);
         let machine = Machine::new(child, self.limits, sessions);
         let start = Start { space, applied: base, incarnation: self.incarnation, config: None };

@@ -67,8 +67,7 @@ pub(super) fn serve(
     let (sender, receiver) = mpsc::channel::<Chunk>(CHUNKS);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer::new(header, sender);
-        let ranges =
-            [rows::data_range(space, &range), rows::session_range(shard), rows::result_range(shard, None)];
+        let ranges = [rows::data_range(space, &range), rows::session_range(shard), rows::result_range(shard, None)];
         for row in ranges.iter().flat_map(|range| snapshot.scan(range, Direction::Forward)) {
             let written = match row {
                 Ok((key, value)) => to_wire(&key).map_or(Ok(()), |key| writer.row(key, value)),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kv_cluster::{BoottimeClock, Bootstrap, Cluster, ClusterOptions, ControlOptions};
+use kv_cluster::{Bootstrap, BoottimeClock, Cluster, ClusterOptions, ControlOptions};
 use kv_replication::{
     apply::Machine,
     core::{Recovered, Settings},
@@ -138,7 +138,7 @@ impl Driver {
         };
 
         let cluster_options = ClusterOptions {
-            connect: options.zookeeper,
+            connect: options.zookeeper.clone(),
             node: options.node.clone(),
             address: options.advertise,
             data: data.id(),
@@ -168,6 +168,7 @@ impl Driver {
         let incarnation = Uuid::new_v4().as_u64_pair().0;
         let shared = Arc::new(Shared::new(
             options.node,
+            options.zookeeper,
             options.limits,
             settings,
             volumes.clone(),

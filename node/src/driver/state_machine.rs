@@ -236,4 +236,3 @@ pub(super) fn load_sessions(table: &dyn Table, shard: ShardId) -> Result<Session
     }
     Ok(sessions)
 }
-

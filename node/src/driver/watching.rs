@@ -86,8 +86,7 @@ impl Subscription {
     fn take(&mut self, max: usize) -> Result<(Vec<Event>, Seq), WatchFailure> {
         let asked = self.at;
         let found = self.replica.lock().events.after(asked, &self.range, max);
-        let (events, until) =
-            found.map_err(|compacted| WatchFailure::Compacted { asked, since: compacted.since })?;
+        let (events, until) = found.map_err(|compacted| WatchFailure::Compacted { asked, since: compacted.since })?;
         self.at = until;
         Ok((events, until))
     }

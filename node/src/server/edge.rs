@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kv_proto::v1::{ErrorReason, pipeline_request::Request as WireRequest, pipeline_response::Response as WireResponse};
+use kv_proto::v1::{
+    ErrorReason, pipeline_request::Request as WireRequest, pipeline_response::Response as WireResponse,
+};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -63,7 +65,8 @@ impl Edge {
     pub(crate) async fn answer(&self, request: WireRequest) -> Result<WireResponse, ErrorAnswer> {
         let Ok(_permit) = self.unary.try_acquire() else {
             let bound = self.options.max_in_flight;
-            let text = format!("{bound} unary requests are in flight, the bound (--max-in-flight): send fewer at a time");
+            let text =
+                format!("{bound} unary requests are in flight, the bound (--max-in-flight): send fewer at a time");
             return Err(ErrorAnswer::exhausted(text));
         };
         let kind = Kind::of(&request);
@@ -82,7 +85,8 @@ impl Edge {
     pub(crate) fn admit_passing_on(&self) -> Result<OwnedSemaphorePermit, ErrorAnswer> {
         Arc::clone(&self.passed_on).try_acquire_owned().map_err(|_| {
             let bound = self.options.max_in_flight;
-            let text = format!("{bound} requests wait for another node, the bound (--max-in-flight): send fewer at a time");
+            let text =
+                format!("{bound} requests wait for another node, the bound (--max-in-flight): send fewer at a time");
             ErrorAnswer::exhausted(text)
         })
     }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kv_proto::v1::{ErrorReason, pipeline_request::Request as WireRequest, pipeline_response::Response as WireResponse};
+use kv_proto::v1::{
+    ErrorReason, pipeline_request::Request as WireRequest, pipeline_response::Response as WireResponse,
+};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
@@ -88,7 +90,9 @@ impl Router {
         }
         let Some((node, address)) = &route.primary else {
             let (shard, volume) = (route.shard, route.config.primary);
-            return Err(ErrorAnswer::unavailable(format!("shard {shard} is served by volume {volume} of no known node")));
+            return Err(ErrorAnswer::unavailable(format!(
+                "shard {shard} is served by volume {volume} of no known node"
+            )));
         };
         if errand.hops >= MAX_HOPS {
             let text = format!("the request was passed on {MAX_HOPS} times, the bound, and {node} should serve it");
@@ -152,7 +156,10 @@ fn finally(failure: ErrorAnswer, doubt: bool) -> ErrorAnswer {
     if !doubt || !failure.is_definite() || failure.reason() == ErrorReason::RevisionMismatch {
         return failure;
     }
-    ErrorAnswer::unknown(format!("an earlier sending of the request may have been applied; then: {}", failure.message()))
+    ErrorAnswer::unknown(format!(
+        "an earlier sending of the request may have been applied; then: {}",
+        failure.message()
+    ))
 }
 
 #[cfg(test)]

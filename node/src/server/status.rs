@@ -101,7 +101,8 @@ impl ErrorAnswer {
             return Self(Box::new(info));
         }
         let causes = causes(status);
-        let why = if status.message().is_empty() { causes.text } else { format!("{}: {}", status.message(), causes.text) };
+        let why =
+            if status.message().is_empty() { causes.text } else { format!("{}: {}", status.message(), causes.text) };
         let why = why.trim_end_matches([':', ' ']);
         if causes.not_connected {
             return Self::unavailable(format!("can't connect to {address}: {why}"));

@@ -109,34 +109,20 @@ impl Operation {
     /// Sets `key` to `value`, unconditionally and without a deadline.
     #[must_use]
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        let change = Change::Put(Put {
-            value: value.into(),
-            expires_at_millis: 0,
-        });
-        Self {
-            key: key.into(),
-            expected_revision: None,
-            change: Some(change),
-        }
+        let change = Change::Put(Put { value: value.into(), expires_at_millis: 0 });
+        Self { key: key.into(), expected_revision: None, change: Some(change) }
     }
 
     /// Deletes `key`, unconditionally.
     #[must_use]
     pub fn delete(key: impl Into<Bytes>) -> Self {
-        Self {
-            key: key.into(),
-            expected_revision: None,
-            change: Some(Change::Delete(Delete {})),
-        }
+        Self { key: key.into(), expected_revision: None, change: Some(Change::Delete(Delete {})) }
     }
 
     /// The same, applied only if the key has this revision (0: does not exist).
     #[must_use]
     pub fn expecting(self, revision: u64) -> Self {
-        Self {
-            expected_revision: Some(revision),
-            ..self
-        }
+        Self { expected_revision: Some(revision), ..self }
     }
 }
 
@@ -161,14 +147,11 @@ impl Command {
             Some(&wire::VERSION) => {}
             Some(version) => {
                 let known = wire::VERSION;
-                return Err(DecodeError(format!(
-                    "format {version} is not known, only {known}"
-                )));
+                return Err(DecodeError(format!("format {version} is not known, only {known}")));
             }
             None => return Err(DecodeError("it is empty".into())),
         }
-        let wire = wire::Command::decode(bytes.split_off(1))
-            .map_err(|error| DecodeError(error.to_string()))?;
+        let wire = wire::Command::decode(bytes.split_off(1)).map_err(|error| DecodeError(error.to_string()))?;
         Self::try_from(wire)
     }
 }
@@ -238,22 +221,15 @@ mod wire {
                 super::Command::Write(write) => {
                     let session = write.request.map(|request| request.session.to_bytes());
                     Kind::Write(Write {
-                        session: session
-                            .map(|bytes| Bytes::copy_from_slice(&bytes))
-                            .unwrap_or_default(),
+                        session: session.map(|bytes| Bytes::copy_from_slice(&bytes)).unwrap_or_default(),
                         number: write.request.map_or(0, |request| request.number),
-                        lowest_unanswered: write
-                            .request
-                            .map_or(0, |request| request.lowest_unanswered),
+                        lowest_unanswered: write.request.map_or(0, |request| request.lowest_unanswered),
                         operations: write.operations.clone(),
                         return_previous: write.return_previous,
                     })
                 }
                 super::Command::Expire(keys) => Kind::Expire(Expire { keys: keys.clone() }),
-                super::Command::Split(split) => Kind::Split(Split {
-                    child: split.child.0,
-                    at: split.at.clone(),
-                }),
+                super::Command::Split(split) => Kind::Split(Split { child: split.child.0, at: split.at.clone() }),
             };
             Self { kind: Some(kind) }
         }
@@ -263,44 +239,22 @@ mod wire {
         type Error = DecodeError;
 
         fn try_from(wire: Command) -> Result<Self, DecodeError> {
-            Ok(
-                match wire
-                    .kind
-                    .ok_or_else(|| DecodeError("its kind is missing".into()))?
-                {
-                    Kind::Barrier(Unit {}) => Self::Barrier,
-                    Kind::OpenSession(Unit {}) => Self::OpenSession,
-                    Kind::Write(Write {
-                        session,
-                        number,
-                        lowest_unanswered,
-                        operations,
-                        return_previous,
-                    }) => {
-                        let request = if session.is_empty() {
-                            None
-                        } else {
-                            let session = SessionId::from_bytes(&session)
-                                .ok_or_else(|| DecodeError("its session is malformed".into()))?;
-                            Some(RequestId {
-                                session,
-                                number,
-                                lowest_unanswered,
-                            })
-                        };
-                        Self::Write(super::Write {
-                            request,
-                            operations,
-                            return_previous,
-                        })
-                    }
-                    Kind::Expire(Expire { keys }) => Self::Expire(keys),
-                    Kind::Split(Split { child, at }) => Self::Split(super::Split {
-                        child: ShardId(child),
-                        at,
-                    }),
-                },
-            )
+            Ok(match wire.kind.ok_or_else(|| DecodeError("its kind is missing".into()))? {
+                Kind::Barrier(Unit {}) => Self::Barrier,
+                Kind::OpenSession(Unit {}) => Self::OpenSession,
+                Kind::Write(Write { session, number, lowest_unanswered, operations, return_previous }) => {
+                    let request = if session.is_empty() {
+                        None
+                    } else {
+                        let session = SessionId::from_bytes(&session)
+                            .ok_or_else(|| DecodeError("its session is malformed".into()))?;
+                        Some(RequestId { session, number, lowest_unanswered })
+                    };
+                    Self::Write(super::Write { request, operations, return_previous })
+                }
+                Kind::Expire(Expire { keys }) => Self::Expire(keys),
+                Kind::Split(Split { child, at }) => Self::Split(super::Split { child: ShardId(child), at }),
+            })
         }
     }
 }
@@ -325,29 +279,13 @@ mod tests {
             Command::Barrier,
             Command::OpenSession,
             Command::Write(Write {
-                request: Some(RequestId {
-                    session,
-                    number: 7,
-                    lowest_unanswered: 6,
-                }),
-                operations: vec![
-                    Operation::put("a", "b").expecting(0),
-                    Operation::delete("c"),
-                ],
+                request: Some(RequestId { session, number: 7, lowest_unanswered: 6 }),
+                operations: vec![Operation::put("a", "b").expecting(0), Operation::delete("c")],
                 return_previous: true,
             }),
-            Command::Write(Write {
-                operations: vec![Operation::put("a", "")],
-                ..Write::default()
-            }),
-            Command::Expire(vec![Expiry {
-                key: "k".into(),
-                expires_at_millis: 9,
-            }]),
-            Command::Split(Split {
-                child: ShardId(8),
-                at: "m".into(),
-            }),
+            Command::Write(Write { operations: vec![Operation::put("a", "")], ..Write::default() }),
+            Command::Expire(vec![Expiry { key: "k".into(), expires_at_millis: 9 }]),
+            Command::Split(Split { child: ShardId(8), at: "m".into() }),
         ];
         for command in commands {
             assert_eq!(Command::decode(command.encode()), Ok(command));
@@ -357,10 +295,7 @@ mod tests {
     #[test]
     fn bytes_of_another_format_are_refused() {
         for bytes in [&b""[..], b"\x02", b"\x01", b"\x01\xff\xff"] {
-            assert!(
-                Command::decode(Bytes::copy_from_slice(bytes)).is_err(),
-                "{bytes:?}"
-            );
+            assert!(Command::decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
         }
     }
 }

@@ -30,12 +30,7 @@ impl ShardConfig {
         let mut isr: Vec<_> = isr.into_iter().collect();
         isr.sort_unstable();
         isr.dedup();
-        Self {
-            epoch: self.epoch.next(),
-            primary,
-            isr,
-            ..self.clone()
-        }
+        Self { epoch: self.epoch.next(), primary, isr, ..self.clone() }
     }
 }
 

@@ -14,9 +14,7 @@ impl EpochHistory {
     /// From the first seq of each epoch, and the last seq of the log. `None` if they don't ascend.
     #[must_use]
     pub fn new(starts: Vec<EntryId>, last: Seq) -> Option<Self> {
-        let ascending = starts
-            .windows(2)
-            .all(|w| w[0].epoch < w[1].epoch && w[0].seq < w[1].seq);
+        let ascending = starts.windows(2).all(|w| w[0].epoch < w[1].epoch && w[0].seq < w[1].seq);
         let covered = starts.last().is_none_or(|start| start.seq <= last);
         (ascending && covered).then_some(Self { starts, last })
     }
@@ -31,10 +29,7 @@ impl EpochHistory {
     #[must_use]
     pub fn last(&self) -> EntryId {
         let epoch = self.starts.last().map_or(Epoch(0), |start| start.epoch);
-        EntryId {
-            epoch,
-            seq: self.last,
-        }
+        EntryId { epoch, seq: self.last }
     }
 
     /// The epoch of the entry at `seq`; `Epoch(0)` for seq 0, `None` where there is no entry.
@@ -61,17 +56,9 @@ impl EpochHistory {
     /// # Panics
     /// If the entry does not follow: the caller has matched it.
     pub fn push(&mut self, id: EntryId) {
-        assert_eq!(
-            id.seq,
-            self.last.next(),
-            "entry {id:?} does not follow {:?}",
-            self.last()
-        );
+        assert_eq!(id.seq, self.last.next(), "entry {id:?} does not follow {:?}", self.last());
         let last_epoch = self.last().epoch;
-        assert!(
-            id.epoch >= last_epoch,
-            "entry {id:?} goes back behind epoch {last_epoch}"
-        );
+        assert!(id.epoch >= last_epoch, "entry {id:?} goes back behind epoch {last_epoch}");
         if id.epoch > last_epoch {
             self.starts.push(id);
         }
@@ -89,12 +76,7 @@ impl EpochHistory {
     pub fn common_prefix(&self, other: &Self) -> Seq {
         let shorter = self.last.min(other.last);
         // Between two starts of either log the epochs don't change, so it is enough to look at the starts, from above.
-        let mut points: Vec<Seq> = self
-            .starts
-            .iter()
-            .chain(&other.starts)
-            .map(|start| start.seq)
-            .collect();
+        let mut points: Vec<Seq> = self.starts.iter().chain(&other.starts).map(|start| start.seq).collect();
         points.push(Seq(shorter.0 + 1));
         points.retain(|seq| seq.0 <= shorter.0 + 1 && seq.0 > 0);
         points.sort_unstable();
@@ -137,16 +119,8 @@ mod tests {
             (&[1, 3], &[1, 3, 3, 3], 2),
         ];
         for (a, b, expected) in cases {
-            assert_eq!(
-                history(a).common_prefix(&history(b)),
-                Seq(expected),
-                "{a:?} {b:?}"
-            );
-            assert_eq!(
-                history(b).common_prefix(&history(a)),
-                Seq(expected),
-                "{b:?} {a:?}"
-            );
+            assert_eq!(history(a).common_prefix(&history(b)), Seq(expected), "{a:?} {b:?}");
+            assert_eq!(history(b).common_prefix(&history(a)), Seq(expected), "{b:?} {a:?}");
         }
     }
 

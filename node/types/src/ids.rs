@@ -19,17 +19,10 @@ impl NodeName {
     pub fn new(name: impl Into<String>) -> Result<Self, String> {
         let name = name.into();
         let fits = (1..=Self::MAX_BYTES).contains(&name.len());
-        if fits
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        {
+        if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             Ok(Self(name))
         } else {
-            Err(format!(
-                "node name {name:?} is not 1 to {} letters, digits, '-', '_' or '.'",
-                Self::MAX_BYTES
-            ))
+            Err(format!("node name {name:?} is not 1 to {} letters, digits, '-', '_' or '.'", Self::MAX_BYTES))
         }
     }
 
@@ -144,9 +137,7 @@ number!(
 );
 
 /// Names an entry of a shard's log. Within a lineage two entries with the same name are the same entry.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId {
     /// Epoch of the primary that made the entry.
     pub epoch: Epoch,
@@ -156,18 +147,12 @@ pub struct EntryId {
 
 impl EntryId {
     /// Before the first entry.
-    pub const ZERO: Self = Self {
-        epoch: Epoch(0),
-        seq: Seq(0),
-    };
+    pub const ZERO: Self = Self { epoch: Epoch(0), seq: Seq(0) };
 
     /// An entry's name from its two numbers.
     #[must_use]
     pub const fn new(epoch: u64, seq: u64) -> Self {
-        Self {
-            epoch: Epoch(epoch),
-            seq: Seq(seq),
-        }
+        Self { epoch: Epoch(epoch), seq: Seq(seq) }
     }
 }
 
@@ -199,9 +184,6 @@ impl SessionId {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let number = |at: usize| bytes[at..at + 8].try_into().ok().map(u64::from_be_bytes);
-        Some(Self {
-            shard: ShardId(number(0)?),
-            entry: EntryId::new(number(8)?, number(16)?),
-        })
+        Some(Self { shard: ShardId(number(0)?), entry: EntryId::new(number(8)?, number(16)?) })
     }
 }

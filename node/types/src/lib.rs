@@ -10,9 +10,7 @@ mod limits;
 mod outcome;
 mod range;
 
-pub use command::{
-    Change, Command, DecodeError, Delete, Expiry, Operation, Put, RequestId, Split, Write,
-};
+pub use command::{Change, Command, DecodeError, Delete, Expiry, Operation, Put, RequestId, Split, Write};
 pub use config::{Placement, ShardConfig};
 pub use history::EpochHistory;
 pub use ids::{EntryId, Epoch, Folder, Lineage, NodeName, Seq, SessionId, ShardId, VolumeId};

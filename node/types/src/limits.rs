@@ -30,10 +30,7 @@ impl Limits {
     pub fn check_key(&self, key: &[u8]) -> Result<(), InvalidKey> {
         match key.len() {
             0 => Err(InvalidKey::Empty),
-            length if length > self.key_bytes => Err(InvalidKey::TooLong {
-                length,
-                bound: self.key_bytes,
-            }),
+            length if length > self.key_bytes => Err(InvalidKey::TooLong { length, bound: self.key_bytes }),
             _ => Ok(()),
         }
     }

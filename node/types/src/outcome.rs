@@ -76,26 +76,15 @@ impl StoredOutcome {
     #[must_use]
     pub fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
-            Outcome::Applied {
-                revision,
-                previous,
-                existed,
-            } => Some(Self {
+            Outcome::Applied { revision, previous, existed } => Some(Self {
                 revision: revision.0,
                 existed: *existed,
-                previous: previous
-                    .iter()
-                    .map(|previous| StoredPrevious {
-                        previous: previous.clone(),
-                    })
-                    .collect(),
+                previous: previous.iter().map(|previous| StoredPrevious { previous: previous.clone() }).collect(),
                 ..Self::default()
             }),
-            Outcome::RevisionMismatch { key, actual } => Some(Self {
-                mismatch: Some(key.clone()),
-                actual: *actual,
-                ..Self::default()
-            }),
+            Outcome::RevisionMismatch { key, actual } => {
+                Some(Self { mismatch: Some(key.clone()), actual: *actual, ..Self::default() })
+            }
             Outcome::SessionExpired | Outcome::SessionOpened(_) | Outcome::Nothing => None,
         }
     }
@@ -103,13 +92,7 @@ impl StoredOutcome {
 
 impl From<StoredOutcome> for Outcome {
     fn from(stored: StoredOutcome) -> Self {
-        let StoredOutcome {
-            revision,
-            existed,
-            previous,
-            mismatch,
-            actual,
-        } = stored;
+        let StoredOutcome { revision, existed, previous, mismatch, actual } = stored;
         match mismatch {
             Some(key) => Self::RevisionMismatch { key, actual },
             None => Self::Applied {

@@ -16,10 +16,7 @@ impl KeyRange {
     /// All keys.
     #[must_use]
     pub const fn all() -> Self {
-        Self {
-            start: Bytes::new(),
-            end: None,
-        }
+        Self { start: Bytes::new(), end: None }
     }
 
     /// Whether `key` is of this range.
@@ -51,14 +48,8 @@ impl KeyRange {
         let inside = self.start < *at && self.contains(at);
         inside.then(|| {
             (
-                Self {
-                    start: self.start.clone(),
-                    end: Some(at.clone()),
-                },
-                Self {
-                    start: at.clone(),
-                    end: self.end.clone(),
-                },
+                Self { start: self.start.clone(), end: Some(at.clone()) },
+                Self { start: at.clone(), end: self.end.clone() },
             )
         })
     }
@@ -72,10 +63,7 @@ impl KeyRange {
             end[last] += 1;
             Bytes::from(end)
         });
-        Self {
-            start: Bytes::copy_from_slice(prefix),
-            end,
-        }
+        Self { start: Bytes::copy_from_slice(prefix), end }
     }
 }
 
@@ -104,35 +92,22 @@ fn hex(bytes: &[u8]) -> String {
 fn unhex(text: &str) -> Option<Bytes> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8));
-    rest.is_empty()
-        .then(|| bytes.collect::<Option<Vec<u8>>>().map(Bytes::from))
-        .flatten()
+    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8));
+    rest.is_empty().then(|| bytes.collect::<Option<Vec<u8>>>().map(Bytes::from)).flatten()
 }
 
 impl Serialize for KeyRange {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Text {
-            start: hex(&self.start),
-            end: self.end.as_deref().map(hex),
-        }
-        .serialize(serializer)
+        Text { start: hex(&self.start), end: self.end.as_deref().map(hex) }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for KeyRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        let key = |text: &str| {
-            unhex(text).ok_or_else(|| D::Error::custom(format!("key {text:?} is not hexadecimal")))
-        };
+        let key = |text: &str| unhex(text).ok_or_else(|| D::Error::custom(format!("key {text:?} is not hexadecimal")));
         let end = text.end.as_deref().map(key).transpose()?;
-        Ok(Self {
-            start: key(&text.start)?,
-            end,
-        })
+        Ok(Self { start: key(&text.start)?, end })
     }
 }
 
@@ -141,10 +116,7 @@ mod tests {
     use super::*;
 
     fn range(start: &'static str, end: &'static str) -> KeyRange {
-        KeyRange {
-            start: start.into(),
-            end: (!end.is_empty()).then(|| end.into()),
-        }
+        KeyRange { start: start.into(), end: (!end.is_empty()).then(|| end.into()) }
     }
 
     #[test]
@@ -157,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_prefix_of_ff_reaches_the_last_key() {
-        assert_eq!(
-            KeyRange::prefix(b"a\xff").end,
-            Some(Bytes::from_static(b"b"))
-        );
+        assert_eq!(KeyRange::prefix(b"a\xff").end, Some(Bytes::from_static(b"b")));
         assert_eq!(KeyRange::prefix(b"\xff").end, None);
         assert_eq!(KeyRange::prefix(b"").end, None);
     }

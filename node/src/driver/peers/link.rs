@@ -68,7 +68,8 @@ async fn run(shared: &Arc<Shared>, peer: &NodeName, channel: Channel) -> Result<
     // Both ends send heartbeats every tenth of a lease: silence means that the connection is dead, whatever TCP says.
     let silence = shared.lease() * 3;
     let (queue, receiver) = mpsc::channel(QUEUE);
-    let mut client = ReplicaClient::new(channel).max_decoding_message_size(MAX_FRAME).max_encoding_message_size(MAX_FRAME);
+    let mut client =
+        ReplicaClient::new(channel).max_decoding_message_size(MAX_FRAME).max_encoding_message_size(MAX_FRAME);
     let link = timeout(silence, client.link(Frames::new(hello(shared), receiver))).await;
     let mut frames = link.map_err(|_| "no answer".to_owned())?.map_err(|status| status.to_string())?.into_inner();
     let mut queue = Some(queue);

@@ -66,10 +66,8 @@ impl Peers {
             });
             return;
         }
-        let down = matches!(
-            message.body,
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::SnapshotNeeded | Body::Wake
-        );
+        let down =
+            matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. } | Body::SnapshotNeeded | Body::Wake);
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
         let Some(owner) = owners.get(&message.to) else { return };
         let peers = self.lock();
@@ -85,8 +83,11 @@ impl Peers {
         let registered = view.members.iter().map(|member| &member.info);
         let known = view.nodes.values().map(|node| &node.value);
         // Of a node that registered anew, the last registration counts.
-        let nodes: HashMap<NodeName, _> =
-            known.chain(registered).filter(|node| node.node != shared.node).map(|node| (node.node.clone(), node)).collect();
+        let nodes: HashMap<NodeName, _> = known
+            .chain(registered)
+            .filter(|node| node.node != shared.node)
+            .map(|node| (node.node.clone(), node))
+            .collect();
         let mut owners = HashMap::new();
         for node in nodes.values() {
             owners.extend([(node.data, node.node.clone()), (node.bkpdata, node.node.clone())]);

@@ -53,7 +53,8 @@ impl Replica for ReplicaService {
     async fn link(&self, request: Request<Streaming<LinkFrame>>) -> Result<Response<Self::LinkStream>, Status> {
         let mut frames = request.into_inner();
         let silence = self.shared.lease() * 3;
-        let first = timeout(silence, frames.message()).await.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let first =
+            timeout(silence, frames.message()).await.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let peer = self.check(first)?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let (queue, receiver) = mpsc::channel(QUEUE);

@@ -47,7 +47,9 @@ pub(crate) fn response(request: &WireRequest, reply: Reply, limits: &Limits) -> 
             let entries = entries.into_iter().map(|(key, value)| key_value(key, value)).collect();
             WireResponse::Scan(ScanPage { entries, shard: shard.0, revision: revision.0, resume })
         }
-        (_, reply) => return Err(ErrorAnswer::fault(format!("the answer is of another kind than the request: {reply:?}"))),
+        (_, reply) => {
+            return Err(ErrorAnswer::fault(format!("the answer is of another kind than the request: {reply:?}")));
+        }
     })
 }
 
@@ -58,9 +60,7 @@ fn applied(outcome: Outcome) -> Result<(u64, Option<Previous>, u32), ErrorAnswer
         }
         Outcome::RevisionMismatch { key, actual } => Err(Failure::Mismatch { key, actual }.into()),
         Outcome::SessionExpired => Err(Failure::SessionExpired.into()),
-        Outcome::SessionOpened(_) | Outcome::Nothing => {
-            Err(ErrorAnswer::fault(format!("a write came to {outcome:?}")))
-        }
+        Outcome::SessionOpened(_) | Outcome::Nothing => Err(ErrorAnswer::fault(format!("a write came to {outcome:?}"))),
     }
 }
 
@@ -120,7 +120,9 @@ mod tests {
         let get = WireRequest::Get(GetRequest { key: "k".into(), ..GetRequest::default() });
         let Ok(WireResponse::Get(absent)) = response(&get, Reply::Value(None), &limits) else { panic!("a get") };
         assert_eq!(absent.entry, None);
-        let Ok(WireResponse::Get(present)) = response(&get, Reply::Value(Some(value(4))), &limits) else { panic!("a get") };
+        let Ok(WireResponse::Get(present)) = response(&get, Reply::Value(Some(value(4))), &limits) else {
+            panic!("a get")
+        };
         let expected = KeyValue { key: "k".into(), value: "v".into(), revision: 4, expires_at_millis: 9 };
         assert_eq!(present.entry, Some(expected));
     }

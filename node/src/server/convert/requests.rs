@@ -160,7 +160,8 @@ impl Intake {
                     (key, self.delete(key, precondition.as_ref()))
                 }
                 Some(WireOperation::Check(CheckOperation { key, expected_revision })) => {
-                    let check = Operation { key: key.clone(), expected_revision: Some(*expected_revision), change: None };
+                    let check =
+                        Operation { key: key.clone(), expected_revision: Some(*expected_revision), change: None };
                     (key, self.limits.check_key(key).map(|()| (check, 0)).map_err(ErrorAnswer::from))
                 }
                 None => return Err(ErrorAnswer::invalid(format!("operation {at} of the batch is of an unknown kind"))),
@@ -232,7 +233,8 @@ fn request_id(context: Option<&RequestContext>) -> Result<Option<RequestId>, Err
         return Err(ErrorAnswer::invalid("the request's number in its session is 0: count from 1"));
     }
     if lowest_unanswered > number {
-        let text = format!("lowest_unanswered is {lowest_unanswered}: it can't be above the request's own number {number}");
+        let text =
+            format!("lowest_unanswered is {lowest_unanswered}: it can't be above the request's own number {number}");
         return Err(ErrorAnswer::invalid(text));
     }
     Ok(Some(RequestId { session, number, lowest_unanswered }))

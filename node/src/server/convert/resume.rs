@@ -47,7 +47,9 @@ impl Remainder {
             return Err(ErrorAnswer::invalid("the resume token is not one of this version: start the scan anew"));
         };
         if token.reverse != *reverse {
-            return Err(ErrorAnswer::invalid("the resume token is of a scan in the other direction: start the scan anew"));
+            return Err(ErrorAnswer::invalid(
+                "the resume token is of a scan in the other direction: start the scan anew",
+            ));
         }
         let left = (token.limit > 0).then_some(token.limit);
         let limit = match (limit, left) {
@@ -73,7 +75,12 @@ impl Remainder {
 }
 
 /// The range of a watch.
-pub(crate) fn watched_range(start: &Bytes, end: &Bytes, prefix: &Bytes, limits: &Limits) -> Result<KeyRange, ErrorAnswer> {
+pub(crate) fn watched_range(
+    start: &Bytes,
+    end: &Bytes,
+    prefix: &Bytes,
+    limits: &Limits,
+) -> Result<KeyRange, ErrorAnswer> {
     range(start, end, prefix, limits)
 }
 

@@ -90,7 +90,8 @@ impl Pipeline {
         state.in_flight += 1;
         if state.in_flight > bound {
             drop(state);
-            let text = format!("{bound} requests are in flight on this stream, the bound (--max-in-flight): wait for answers");
+            let text =
+                format!("{bound} requests are in flight on this stream, the bound (--max-in-flight): wait for answers");
             self.finish(&waiting, Err(ErrorAnswer::exhausted(text)));
             return;
         }

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use kv_proto::v1::PipelineRequest;
 use tokio::{
     task::yield_now,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tonic::{Status, Streaming};
 
@@ -38,6 +38,7 @@ async fn read_all(pipeline: &Arc<Pipeline>, mut requests: Streaming<PipelineRequ
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = false;
+    let mut last = Instant::now();
     loop {
         // A client that doesn't take its answers is read no further; above the first bound it is told so with errors.
         let crowded = pipeline.state().in_flight >= edge.options.max_in_flight.saturating_mul(2);
@@ -50,15 +51,16 @@ async fn read_all(pipeline: &Arc<Pipeline>, mut requests: Streaming<PipelineRequ
             }
             () = edge.closing.cancelled(), if !closing => {
                 closing = true;
+                last = Instant::now();
                 continue;
             }
-            () = sleep(CLOSING_IDLE), if closing => return Ok(()),
+            () = sleep_until(last + CLOSING_IDLE), if closing => return Ok(()),
         };
-        let now = Instant::now();
+        last = Instant::now();
         let mut taken = 0;
         let ended = loop {
             match next {
-                Some(Ok(request)) => pipeline.take(&sink, request, now),
+                Some(Ok(request)) => pipeline.take(&sink, request, last),
                 Some(Err(status)) => break Some(Err(status)),
                 None => break Some(Ok(())),
             }

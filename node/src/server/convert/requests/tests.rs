@@ -75,9 +75,7 @@ fn another_cluster_is_refused_and_none_means_this_one() {
 #[test]
 fn a_session_needs_its_length_and_a_number() {
     let session = SessionId::opened_by(kv_types::ShardId(3), kv_types::EntryId::new(1, 2));
-    let with = |context: RequestContext| {
-        WireRequest::Put(PutRequest { context: Some(context), ..put(b"k", 1) })
-    };
+    let with = |context: RequestContext| WireRequest::Put(PutRequest { context: Some(context), ..put(b"k", 1) });
     let good = RequestContext {
         session: Bytes::copy_from_slice(&session.to_bytes()),
         request: 7,

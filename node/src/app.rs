@@ -1,0 +1,131 @@
+//! The composition root: start-up and shut-down order, and the only place that joins the parts.
+
+use std::{future::pending, process::ExitCode, time::Duration};
+
+use prometheus_client::registry::Registry;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::timeout,
+};
+use tonic::service::Routes;
+use tracing::{error, info};
+
+use crate::{
+    config::{RuntimeKind, ValidatedConfig},
+    driver::{Driver, StartError, peers::ReplicaService},
+    server::{ServeError, Server},
+};
+
+/// The command line can't be used.
+pub const EXIT_USAGE: u8 = 2;
+/// The node can't start, or had to stop.
+const EXIT_FAILED: u8 = 1;
+/// How long what is still running may take after the node has stopped.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a node ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+enum AppError {
+    #[error("can't listen on {address}: {source} (is the address of this machine, and the port free?)")]
+    Listen { address: String, source: std::io::Error },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("signals can't be handled: {0}")]
+    Signals(std::io::Error),
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Runs the node until it is told to stop or has to.
+#[must_use]
+pub fn run(config: ValidatedConfig) -> ExitCode {
+    let mut builder = match config.runtime {
+        RuntimeKind::CurrentThread => tokio::runtime::Builder::new_current_thread(),
+        RuntimeKind::MultiThread => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "the runtime can't be started");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let outcome = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(LINGER);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            eprintln!("kv-node: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+async fn serve(config: ValidatedConfig) -> Result<(), AppError> {
+    let mut stop = Stop::new()?;
+    let grpc = listen(config.listen.to_string()).await?;
+    let http = listen(config.http.to_string()).await?;
+    let running = tokio::select! {
+        running = Driver::start(config.driver_options()) => running?,
+        () = stop.asked() => return Ok(()),
+    };
+    let driver = running.driver().clone();
+    let mut fatals = driver.fatals();
+    let server = Server::new(driver.clone(), config.server_options(), Registry::default());
+    let (close, closed) = oneshot::channel::<()>();
+    let replica = Routes::new(ReplicaService::server(&driver));
+    let serving = server.serve(grpc, http, replica, async { closed.await.unwrap_or(()) });
+    let mut serving = Box::pin(serving);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        registered = running.register() => registered?,
+        () = stop.asked() => {}
+        Ok(fatal) = fatals.wait_for(Option::is_some) => return Err(AppError::Fatal(fatal.clone().unwrap_or_default())),
+    }
+    info!(node = %driver.node(), "the node is a member of the cluster");
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = stop.asked() => info!("asked to stop: handing over first"),
+        Ok(fatal) = fatals.wait_for(Option::is_some) => return Err(AppError::Fatal(fatal.clone().unwrap_or_default())),
+    }
+    // Requests are served, and passed on to the new primaries, until nothing is left here.
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = running.stop() => {}
+    }
+    let _ = close.send(());
+    match timeout(LINGER * 3, serving).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn listen(address: String) -> Result<TcpListener, AppError> {
+    TcpListener::bind(&address).await.map_err(|source| AppError::Listen { address, source })
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, AppError> {
+        let on = |kind| signal(kind).map_err(AppError::Signals);
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+            else => pending().await,
+        }
+    }
+}
