@@ -1,0 +1,124 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use kv_replication::core::{Core, Surroundings, Time, Token};
+use kv_types::{Placement, ShardId, VolumeId};
+
+use crate::{
+    disk::Disk,
+    event::{Answer, NodeEvent, volume_of},
+    plan::Micros,
+    rng::Rng,
+    table::Table,
+};
+
+/// One node: a process that lives, pauses and dies, on a volume that outlives it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) volume: VolumeId,
+    generation: u64,
+    /// Counts the starts of the process.
+    pub(crate) life: u64,
+    pub(crate) up: bool,
+    pub(crate) paused_until: Micros,
+    /// What has reached a paused process.
+    pub(crate) backlog: VecDeque<NodeEvent>,
+    clock: Clock,
+    pub(crate) replicas: BTreeMap<ShardId, Replica>,
+    pub(crate) session: Session,
+}
+
+/// What the process knows of ZooKeeper and the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// By its own clock, when ZooKeeper last answered.
+    pub(crate) seen_at: Time,
+    pub(crate) connected: bool,
+    pub(crate) registered: BTreeSet<VolumeId>,
+    pub(crate) placement: BTreeMap<ShardId, Placement>,
+    pub(crate) ceased: bool,
+}
+
+/// A node's copy of a shard.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// Not there while the process is down.
+    pub(crate) core: Option<Core>,
+    pub(crate) disk: Disk,
+    pub(crate) table: Table,
+    pub(crate) surroundings: Arc<Surroundings>,
+    /// When the last write that was handed to the disk will be durable.
+    pub(crate) synced_by: Micros,
+    /// Values read before their leases were checked: only where that rule is broken.
+    pub(crate) read_early: BTreeMap<Token, Answer>,
+    /// Made by a split whose configuration has not been seen in ZooKeeper yet.
+    pub(crate) unborn: bool,
+    /// Numbers the snapshots asked for.
+    pub(crate) snapshot_ask: u64,
+    pub(crate) awaits_snapshot: bool,
+    /// A change that adds a member is under way.
+    pub(crate) joining: bool,
+}
+
+/// A clock with a rate of its own.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    offset: Micros,
+    /// Of a million.
+    rate: u64,
+}
+
+impl Node {
+    pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
+        let rate = 950_000 + rng.below(100_001);
+        Self {
+            volume: volume_of(index, 1),
+            generation: 1,
+            life: 0,
+            up: false,
+            paused_until: 0,
+            backlog: VecDeque::new(),
+            clock: Clock { offset: 1_000_000 + rng.below(100_000_000), rate },
+            replicas: BTreeMap::new(),
+            session: Session::default(),
+        }
+    }
+
+    pub(crate) fn time(&self, now: Micros) -> Time {
+        Time(self.clock.offset + now * self.clock.rate / 1_000_000)
+    }
+
+    pub(crate) fn is_paused(&self, now: Micros) -> bool {
+        self.up && now < self.paused_until
+    }
+
+    /// The volume is lost, and the next life is on an empty one.
+    pub(crate) fn wipe(&mut self, index: usize) {
+        self.generation += 1;
+        self.volume = volume_of(index, self.generation);
+        self.replicas.clear();
+    }
+}
+
+impl Replica {
+    pub(crate) fn new(disk: Disk) -> Self {
+        Self {
+            core: None,
+            table: disk.recovered_table(),
+            disk,
+            surroundings: Arc::default(),
+            synced_by: 0,
+            read_early: BTreeMap::new(),
+            unborn: false,
+            snapshot_ask: 0,
+            awaits_snapshot: false,
+            joining: false,
+        }
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.core.as_ref().is_some_and(Core::leads)
+    }
+}
