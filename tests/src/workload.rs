@@ -1,0 +1,93 @@
+//! Many clients that contend for a few keys.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kv_client::{Client, description::ClusterDescription};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    history::{Counts, Recorded, Recorder},
+    ledger::key_in,
+};
+
+/// Pause of each client between two operations: keeps histories short enough to be judged in seconds.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// Clients that read, set, compare-and-set and delete the same keys, in the background.
+#[derive(Debug)]
+pub struct Workload {
+    recorder: Arc<Recorder>,
+    keys: Vec<Vec<u8>>,
+    stop: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+}
+
+impl Workload {
+    /// Begins: each of `clients` twice, on one key of every second shard.
+    #[must_use]
+    pub fn start(clients: &[Client], description: &ClusterDescription) -> Self {
+        let keys: Vec<_> =
+            description.shards.iter().step_by(2).filter_map(|shard| key_in(shard, "contended")).collect();
+        let recorder = Arc::new(Recorder::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for (number, client) in (0..).zip(clients.iter().chain(clients)) {
+            let of = Recorded { number, client: client.clone() };
+            tasks.spawn(operate(Arc::clone(&recorder), of, keys.clone(), Arc::clone(&stop)));
+        }
+        Self { recorder, keys, stop, tasks }
+    }
+
+    /// Ends it, reads every key once more, and has the history judged.
+    ///
+    /// # Panics
+    /// If it is not linearizable, or so little was answered that it says nothing.
+    pub async fn finish(mut self, client: &Client) -> Counts {
+        self.stop.store(true, Ordering::Relaxed);
+        // Not aborted: the outcome of what is under way belongs to the history.
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("no client panics");
+        }
+        let reader = Recorded { number: u64::MAX, client: client.clone() };
+        for key in &self.keys {
+            assert!(self.recorder.get(&reader, key).await.is_some(), "{} can't be read", key.escape_ascii());
+        }
+        let counts = self.recorder.counts();
+        eprintln!("operations: {counts:?}");
+        assert!(counts.answered > 500, "too little was answered to be judged: {counts:?}");
+        self.recorder.assert_linearizable();
+        counts
+    }
+}
+
+async fn operate(recorder: Arc<Recorder>, of: Recorded, keys: Vec<Vec<u8>>, stop: Arc<AtomicBool>) {
+    let mut random = SmallRng::seed_from_u64(of.number);
+    let mut revisions: HashMap<usize, u64> = HashMap::new();
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let at = random.random_range(0..keys.len());
+        let (key, seen) = (&keys[at], revisions.get(&at).copied());
+        let value = format!("{}-{number}", of.number);
+        let told = match random.random_range(0..100) {
+            0..45 => recorder.get(&of, key).await,
+            45..70 => recorder.put(&of, key, value, None).await,
+            70..90 => recorder.put(&of, key, value, Some(seen.unwrap_or(0))).await,
+            90..95 => recorder.delete(&of, key, None).await,
+            _ => recorder.delete(&of, key, seen.filter(|revision| *revision > 0)).await,
+        };
+        if let Some(revision) = told {
+            revisions.insert(at, revision);
+        }
+        sleep(PAUSE).await;
+    }
+}

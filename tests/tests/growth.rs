@@ -1,0 +1,120 @@
+//! A cluster that grows: new nodes, and shards that split by themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use kv_client::Scan;
+use kv_local::Options;
+use kv_tests::{
+    TestCluster, claims,
+    journal::Journal,
+    ledger::{Ledger, assert_all_there},
+    options, run,
+    workload::Workload,
+};
+use tokio::task::JoinSet;
+
+/// What means "stuck".
+const STUCK: Duration = Duration::from_secs(60);
+/// Keys `user:…`, of 1 KB each.
+const USERS: usize = 6_000;
+const IN_FLIGHT: usize = 32;
+
+#[test]
+fn a_new_node_is_listed_and_gets_shards() {
+    run(async {
+        let mut cluster = TestCluster::start("growth-node", options(2)).await;
+        let client = cluster.client().await;
+        let description = cluster.describe().await;
+        let workload = Workload::start(&[client.clone(), cluster.client_of(0).await], &description);
+        let ledger = Ledger::start(&client, &description);
+        let shards = ledger.shards();
+        ledger.until_acknowledged(&shards, Instant::now(), STUCK).await;
+
+        for expected in [3, 4] {
+            let index = cluster.local.add_node().await.expect("it starts");
+            let name = cluster.name(index);
+            let took = cluster
+                .until("the new node serves shards and keeps copies", STUCK, |now| {
+                    let listed = now.nodes.iter().find(|node| node.node == name && node.role != "gone");
+                    let listed = listed.ok_or("it is not listed")?;
+                    let (homes, backups) = (claims::served_by(now, &name), claims::backed_up_by(now, &name));
+                    // Evenly, rounded down.
+                    let fair = now.shards.len() / expected;
+                    if homes.len() >= fair && backups.len() >= fair {
+                        return Ok(());
+                    }
+                    Err(format!("{} serves {homes:?} and backs up {backups:?}", listed.node))
+                })
+                .await;
+            eprintln!("{name} is listed and has its share of the shards after {took:?}");
+            cluster.until_whole("a node was added").await;
+        }
+        workload.finish(&client).await;
+        let balance = ledger.finish(&client).await;
+        assert_eq!(balance.errors, Vec::<String>::new(), "nobody notices");
+    });
+}
+
+#[test]
+fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
+    run(async {
+        let mut node_arguments = options(3).node_arguments;
+        node_arguments.extend(["--split-size", "1MiB"].map(str::to_owned));
+        let cluster = TestCluster::start("growth-split", Options { node_arguments, ..options(3) }).await;
+        let client = cluster.client().await;
+        let before = cluster.describe().await;
+        let journal = Journal::start(&client).await;
+        let workload = Workload::start(&[client.clone(), cluster.client_of(0).await], &before);
+        let ledger = Ledger::start(&client, &before);
+
+        let users: BTreeMap<Bytes, Bytes> =
+            (0..USERS).map(|number| (format!("user:{number:06}").into(), format!("{number:01000}").into())).collect();
+        let mut writes = JoinSet::new();
+        for (key, value) in users.clone() {
+            if writes.len() >= IN_FLIGHT {
+                let written: Option<Result<kv_client::Result<()>, _>> = writes.join_next().await;
+                written.expect("some are in flight").expect("no panic").expect("it is written");
+            }
+            let client = client.clone();
+            writes.spawn(async move { client.put((key, value)).await.map(drop) });
+        }
+        for written in writes.join_all().await {
+            written.expect("it is written");
+        }
+
+        let took = cluster
+            .until("the keys `user:…` are of many shards, on all nodes", STUCK, |now| {
+                let of_users: Vec<_> = now.shards.iter().filter(|shard| shard.start.starts_with(b"user:")).collect();
+                let primaries: BTreeSet<_> = of_users.iter().map(|shard| &shard.primary).collect();
+                if of_users.len() >= 3 && primaries.len() == 3 {
+                    return Ok(());
+                }
+                Err(format!("{} shards, served by {primaries:?}", of_users.len()))
+            })
+            .await;
+        eprintln!("the keys `user:…` are spread over all nodes {took:?} after the last write");
+        cluster.until_whole("splits").await;
+        let after = cluster.describe().await;
+        for pair in after.shards.windows(2) {
+            assert_eq!(pair[0].end, pair[1].start, "the shards cover every key once");
+        }
+        eprintln!("{} shards became {}", before.shards.len(), after.shards.len());
+
+        workload.finish(&client).await;
+        let mut balance = ledger.finish(&client).await;
+        assert_eq!(balance.errors, Vec::<String>::new(), "nobody notices");
+        assert_all_there(&client, &users).await;
+        let mut pages = client.scan(Scan::prefix("user:").keys_only());
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next_page().await.expect("it can be read") {
+            keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        }
+        assert_eq!(keys, users.keys().cloned().collect::<Vec<_>>(), "a scan over all shards: in order, none twice");
+        balance.acknowledged.extend(users);
+        journal.finish(&balance.acknowledged).await;
+    });
+}

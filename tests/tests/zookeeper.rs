@@ -1,0 +1,90 @@
+//! ZooKeeper's failures: its leader killed, all of it gone.
+
+use std::time::{Duration, Instant};
+
+use kv_client::{Client, ClientOptions, Discovery, Error};
+use kv_local::Options;
+use kv_tests::{TestCluster, claims, journal::Journal, ledger::Ledger, options, run, wait, workload::Workload};
+
+/// How long all of ZooKeeper is gone: ten sessions' timeouts.
+const GONE: Duration = Duration::from_secs(30);
+/// What means "stuck".
+const STUCK: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_cluster_outlives_zookeepers_leader_and_zookeeper() {
+    run(async {
+        let options = Options { zookeeper_servers: 3, ..options(3) };
+        let mut cluster = TestCluster::start("zookeeper", options).await;
+        let client = cluster.client_of_nodes().await;
+        let description = cluster.describe().await;
+        let journal = Journal::start(&client).await;
+        let workload = Workload::start(&[client.clone(), cluster.client_of(0).await], &description);
+        let ledger = Ledger::start(&client, &description);
+
+        leader_killed(&mut cluster, &ledger).await;
+        all_gone(&mut cluster, &ledger).await;
+
+        workload.finish(&client).await;
+        let balance = ledger.finish(&client).await;
+        journal.finish(&balance.acknowledged).await;
+        assert_eq!(balance.errors, Vec::<String>::new());
+    });
+}
+
+async fn leader_killed(cluster: &mut TestCluster, ledger: &Ledger) {
+    let shards = ledger.shards();
+    let leader = cluster.local.zookeeper().leader().await.expect("one leads");
+    let at = Instant::now();
+    cluster.local.zookeeper_mut().kill(leader).expect("it runs");
+    wait::until("another server leads", STUCK, async || match cluster.local.zookeeper().leader().await {
+        Some(now) if now != leader => Ok(()),
+        now => Err(format!("{now:?}")),
+    })
+    .await;
+    cluster.until("the nodes reach ZooKeeper again", STUCK, claims::whole).await;
+    ledger.until_acknowledged(&shards, Instant::now(), STUCK).await;
+    let silences = ledger.longest_silences(&shards, at, Instant::now());
+    eprintln!("ZooKeeper's leader killed: longest wait for a write {:?}", silences.iter().max());
+    cluster.local.zookeeper_mut().start_server(leader).await.expect("it starts again");
+    cluster.until_whole("the leader's death").await;
+}
+
+async fn all_gone(cluster: &mut TestCluster, ledger: &Ledger) {
+    let shards = ledger.shards();
+    let before = cluster.describe().await;
+    cluster.local.zookeeper_mut().stop_all().expect("they run");
+    let at = Instant::now();
+    let addresses = cluster.local.nodes().iter().map(|node| node.advertised_address().to_string()).collect();
+    // The time is what is tested: ten session timeouts without ZooKeeper, looked at all along.
+    while at.elapsed() < GONE {
+        ledger.until_acknowledged(&shards, Instant::now() + Duration::from_secs(1), STUCK).await;
+    }
+    let silences = ledger.longest_silences(&shards, at, Instant::now());
+    eprintln!("without ZooKeeper for {GONE:?}: longest wait for a write {:?}", silences.iter().max());
+    let longest = silences.iter().max().expect("there are shards");
+    assert!(*longest < GONE / 3, "the cluster stood still: {silences:?}");
+
+    let newcomer = ClientOptions::new(Discovery::Nodes(addresses));
+    let newcomer = Client::connect(newcomer).await.expect("a client that knows a node goes on");
+    newcomer.put(("after-the-end-of-zookeeper", "written")).await.expect("it writes");
+    let told = newcomer.describe(false).await.expect("the nodes describe themselves");
+    assert!(!told.zookeeper_connected, "the description may be out of date, and says so");
+    let asking = ClientOptions {
+        deadline: Duration::from_secs(2),
+        ..ClientOptions::new(Discovery::ZooKeeper(cluster.local.zookeeper_url()))
+    };
+    let learned = Client::connect(asking).await.expect_err("a client that asks ZooKeeper learns nothing");
+    assert!(matches!(learned, Error::ZooKeeper { .. }), "{learned}");
+    for node in cluster.local.nodes() {
+        let (status, body) = node.http("/readyz").await.expect("it answers");
+        assert_eq!(status, 200, "an outage of ZooKeeper does not change what is ready: {body}");
+    }
+
+    cluster.local.zookeeper_mut().start_all().await.expect("they start again");
+    let back = cluster.until_whole("ZooKeeper's absence").await;
+    eprintln!("ZooKeeper is back: everything is whole after {back:?}");
+    let after = cluster.describe().await;
+    assert_eq!(before.shards.len(), after.shards.len());
+    cluster.master().await.expect("there is a master again");
+}
