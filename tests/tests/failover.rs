@@ -1,5 +1,7 @@
 //! Nodes that die under load: the others go on with what they keep in `bkpdata`, and nothing acknowledged is lost.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_tests::{

@@ -1,5 +1,7 @@
 //! A cluster that grows: new nodes, and shards that split by themselves.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! Planned changes under load: nobody sees an error.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_client::Client;

@@ -1,6 +1,8 @@
 //! Nodes that are cut off: from ZooKeeper, from peers and clients. They cease, the others go on, and all comes back by
 //! itself.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_client::{Client, Error};

@@ -1,5 +1,7 @@
 //! Nodes that come back after a long time, or with new disks: whole, `bkpdata` before `data`, and then their shards.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

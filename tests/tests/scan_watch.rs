@@ -1,5 +1,7 @@
 //! Scans and watches over all shards, batches within one, while shards change their primaries.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! Writes that are sent again are applied once, whatever happened to the answer.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

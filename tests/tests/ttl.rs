@@ -1,5 +1,7 @@
 //! Keys with a deadline: they live until their delete is committed, and copies never disagree.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_client::{ChangeKind, Client, Put, Watch};

@@ -1,5 +1,7 @@
 //! ZooKeeper's failures: its leader killed, all of it gone.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_client::{Client, ClientOptions, Discovery, Error};
