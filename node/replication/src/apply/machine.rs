@@ -1,6 +1,6 @@
 use kv_types::{
-    Change as KeyChange, Command, DecodeError, Entry, EntryId, Limits, Operation, Outcome, Previous, RequestId, Seq,
-    SessionId, ShardId, Split, StoredOutcome, Write,
+    Change as KeyChange, Command, DecodeError, Entry, EntryId, Limits, Operation, Outcome, Previous, Seq, SessionId,
+    ShardId, Split, StoredOutcome, Write,
 };
 
 use super::{Change, Sessions, State, Value, overlay::Overlay, sessions::Seen};
@@ -103,18 +103,17 @@ impl Machine {
         overlay: &mut Overlay<'_, S>,
         changes: &mut Vec<Change>,
     ) -> Result<Outcome, S::Error> {
-        let Some(RequestId { session, number, lowest_unanswered }) = write.request else {
+        let Some(request) = write.request else {
             return operate(id.seq, write, overlay, changes);
         };
-        match self.sessions.seen(session, number) {
+        match self.sessions.seen(request.session, request.number) {
             Seen::Before(stored) => return Ok(stored.into()),
             Seen::Unknown => return Ok(Outcome::SessionExpired),
             Seen::Never => {}
         }
         let outcome = operate(id.seq, write, overlay, changes)?;
         if let Some(stored) = StoredOutcome::of(&outcome) {
-            let used = id.seq.0;
-            self.sessions.keep(session, number, lowest_unanswered, stored, used, &self.limits, changes);
+            self.sessions.keep(request, stored, id.seq.0, &self.limits, changes);
         }
         Ok(outcome)
     }
@@ -178,6 +177,7 @@ mod tests {
     use std::{collections::HashMap, convert::Infallible};
 
     use bytes::Bytes;
+    use kv_types::RequestId;
 
     use super::*;
 

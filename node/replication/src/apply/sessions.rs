@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kv_types::{Limits, SessionId, StoredOutcome};
+use kv_types::{Limits, RequestId, SessionId, StoredOutcome};
 
 use super::Change;
 
@@ -103,14 +103,13 @@ impl Sessions {
     /// Keeps the outcome of a request, and forgets those that the client has said it has.
     pub(super) fn keep(
         &mut self,
-        session: SessionId,
-        number: u64,
-        lowest_unanswered: u64,
+        request: RequestId,
         outcome: StoredOutcome,
         used: u64,
         limits: &Limits,
         changes: &mut Vec<Change>,
     ) {
+        let RequestId { session, number, lowest_unanswered } = request;
         self.touch(session, used);
         let Some(known) = self.sessions.get_mut(&session) else {
             return;
