@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kv_proto::v1::{
-    ClusterDescription, DescribeRequest, DrainRequest, ForcePromoteRequest, HandoverRequest, MoveRequest, SplitRequest,
-    cluster_client::ClusterClient,
+    ClusterDescription, DescribeRequest, DrainRequest, ForcePromoteRequest, HandoverRequest, MoveRequest,
+    RebuildZookeeperRequest, SplitRequest, cluster_client::ClusterClient,
 };
 use tokio::time::{Instant, timeout_at};
 use tonic::{Response, Status, Streaming, transport::Channel};
@@ -39,6 +39,15 @@ pub struct ForcePromotion {
     /// False: it was not confirmed, and nothing was done.
     pub done: bool,
     /// What is lost, for a person.
+    pub message: String,
+}
+
+/// What rebuilding ZooKeeper did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeperRebuild {
+    /// False: it was not confirmed, and nothing was done.
+    pub done: bool,
+    /// What is written, and which nodes were not heard, for a person.
     pub message: String,
 }
 
@@ -122,6 +131,19 @@ impl Client {
         let answer =
             self.once(request, |mut cluster, request| async move { cluster.force_promote(request).await }).await?;
         Ok(ForcePromotion { done: answer.done, message: answer.message })
+    }
+
+    /// Writes into a ZooKeeper that was wholly lost what the nodes know. Unless `confirmed`, it only says what. The client
+    /// must know a node: ZooKeeper can't name one.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Refused`] if ZooKeeper still holds a cluster, or the node that was asked has not seen it
+    /// since its start.
+    pub async fn rebuild_zookeeper(&self, confirmed: bool) -> Result<ZooKeeperRebuild> {
+        let request = RebuildZookeeperRequest { confirmed };
+        let answer =
+            self.once(request, |mut cluster, request| async move { cluster.rebuild_zookeeper(request).await }).await?;
+        Ok(ZooKeeperRebuild { done: answer.done, message: answer.message })
     }
 
     /// A request that changes the cluster: sent again only while it is certain that nothing was done.

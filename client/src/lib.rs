@@ -29,7 +29,7 @@ pub mod description {
     pub use kv_proto::v1::{ClusterDescription, NodeDescription, ReplicaDescription, ShardDescription};
 }
 
-pub use admin::{DescriptionWatch, ForcePromotion, Handover, Split};
+pub use admin::{DescriptionWatch, ForcePromotion, Handover, Split, ZooKeeperRebuild};
 pub use answer::{BatchAnswer, DeleteAnswer, Entry, PutAnswer};
 pub use client::Client;
 pub use discovery::{ClusterState, Master, Member, look_up};

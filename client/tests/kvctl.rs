@@ -122,6 +122,11 @@ async fn the_cluster_is_shown_and_changed() {
     assert_eq!(unconfirmed.code, 2);
     assert!(unconfirmed.err.contains("loses writes") && unconfirmed.out.is_empty(), "{}", unconfirmed.err);
     assert_eq!(kvctl(&nodes, &["force-promote", "1", "n0", "--yes"]).await.out, "loses writes\n");
+    let unconfirmed = kvctl(&nodes, &["rebuild-zookeeper"]).await;
+    assert_eq!((unconfirmed.code, unconfirmed.out.as_str()), (2, ""), "{}", unconfirmed.err);
+    assert!(unconfirmed.err.contains("1 shards") && unconfirmed.err.contains("--yes"), "{}", unconfirmed.err);
+    let rebuilt = kvctl(&nodes, &["rebuild-zookeeper", "--yes", "-o", "json"]).await;
+    assert_eq!((rebuilt.code, rebuilt.out.as_str()), (0, "{\"done\":true,\"message\":\"1 shards\"}\n"));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The `Cluster` service: what a person or an operator asks of the cluster. What another node must carry out is passed on
 //! to it, once.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -76,7 +76,7 @@ impl Cluster for ClusterService {
         let node = name(&node)?;
         let cluster = self.edge.driver.cluster();
         cluster.set_drain(&node, !undo).await.map_err(ErrorAnswer::from)?;
-        let remaining = placed_on(&cluster.view(), &node);
+        let remaining = held_by(&cluster.view(), &node);
         Ok(Response::new(DrainResponse { remaining }))
     }
 
@@ -134,15 +134,8 @@ impl Cluster for ClusterService {
         &self,
         request: Request<RebuildZookeeperRequest>,
     ) -> Result<Response<RebuildZookeeperResponse>> {
-        let driver = &self.edge.driver;
-        if !request.into_inner().confirmed {
-            let shards = driver.routes().len();
-            let message =
-                format!("{} would write {shards} shards, as it knows them, to an empty ZooKeeper", driver.node());
-            return Ok(Response::new(RebuildZookeeperResponse { done: false, message }));
-        }
-        let message = driver.rebuild_zookeeper(BTreeMap::new()).await.map_err(ErrorAnswer::from)?;
-        Ok(Response::new(RebuildZookeeperResponse { done: true, message }))
+        let RebuildZookeeperRequest { confirmed } = request.into_inner();
+        Ok(Box::pin(rebuild::rebuild(&self.edge, confirmed)).await.map(Response::new)?)
     }
 }
 
@@ -210,9 +203,10 @@ fn name(text: &str) -> Result<NodeName, ErrorAnswer> {
     NodeName::new(text).map_err(ErrorAnswer::invalid)
 }
 
-/// How many copies are to be on `node`.
-fn placed_on(view: &View, node: &NodeName) -> u32 {
+/// How many copies `node` holds: those that are to be there, and those in sync that are to go but have not gone yet.
+fn held_by(view: &View, node: &NodeName) -> u32 {
     let Some(info) = view.nodes.get(node) else { return 0 };
-    let placed = view.placements.values().flat_map(|placement| &placement.value.replicas);
-    u32::try_from(placed.filter(|volume| info.value.has_volume(**volume)).count()).unwrap_or(u32::MAX)
+    let shards: BTreeSet<_> = view.placements.keys().chain(view.shards.keys()).collect();
+    let held = shards.into_iter().flat_map(|shard| view.volumes_of(*shard));
+    u32::try_from(held.filter(|volume| info.value.has_volume(*volume)).count()).unwrap_or(u32::MAX)
 }

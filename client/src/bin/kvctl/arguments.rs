@@ -142,6 +142,12 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Write what the nodes know into a ZooKeeper that has lost all of it. Find the cluster by --node.
+    RebuildZookeeper {
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Measure throughput and latency.
     Bench(BenchArguments),
     /// Print a completion script.
@@ -200,7 +206,8 @@ impl Command {
             | Self::Handover { .. }
             | Self::Split { .. }
             | Self::Move { .. }
-            | Self::ForcePromote { .. } => Duration::from_secs(60),
+            | Self::ForcePromote { .. }
+            | Self::RebuildZookeeper { .. } => Duration::from_secs(60),
             _ => Duration::from_secs(10),
         }
     }

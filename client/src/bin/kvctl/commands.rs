@@ -40,6 +40,7 @@ pub async fn run(arguments: Arguments, target: Discovery) -> Result<(), Failed> 
         Command::ForcePromote { shard, node, empty, yes } => {
             change::force_promote(&client, formats.output, shard, &node, empty, yes).await
         }
+        Command::RebuildZookeeper { yes } => change::rebuild_zookeeper(&client, formats.output, yes).await,
         Command::Status | Command::Bench(_) | Command::Completions { .. } => Ok(()),
     }
 }

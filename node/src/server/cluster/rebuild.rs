@@ -59,7 +59,9 @@ fn newest(answers: impl Iterator<Item = ClusterDescription>) -> BTreeMap<ShardId
 fn config(shard: &ShardDescription) -> Option<ShardConfig> {
     let volume = |text: &str| Uuid::parse_str(text).ok().map(VolumeId);
     let in_sync = || shard.replicas.iter().filter(|replica| replica.in_sync);
-    let primary = in_sync().find(|replica| replica.node == shard.primary && replica.folder == shard.served_from)?;
+    // Nodes that are not known have no name: the primary can't be told from others then.
+    let mut named = in_sync().filter(|replica| !replica.node.is_empty());
+    let primary = named.find(|replica| replica.node == shard.primary && replica.folder == shard.served_from)?;
     let mut isr = in_sync().map(|replica| volume(&replica.volume)).collect::<Option<Vec<_>>>()?;
     isr.sort_unstable();
     (shard.epoch > 0).then_some(ShardConfig {
@@ -112,6 +114,9 @@ mod tests {
 
     #[test]
     fn what_a_node_knows_only_in_part_is_left_out() {
-        assert!(newest([says(7, "a", "bkpdata"), says(0, "a", "data")].into_iter()).is_empty());
+        let mut nameless = says(7, "", "");
+        let replicas = &mut nameless.shards[0].replicas;
+        replicas.iter_mut().for_each(|replica| (replica.node, replica.folder) = (String::new(), String::new()));
+        assert!(newest([says(7, "a", "bkpdata"), says(0, "a", "data"), nameless].into_iter()).is_empty());
     }
 }

@@ -94,7 +94,7 @@ pub async fn force_promote(
     if !yes {
         let preview = client.force_promote(shard, node, empty, false).await?;
         eprintln!("{}", preview.message);
-        confirm(shard)?;
+        confirm("the number of the shard", &shard.to_string())?;
     }
     let done = client.force_promote(shard, node, empty, true).await?;
     match output {
@@ -106,18 +106,28 @@ pub async fn force_promote(
     if done.done { Ok(()) } else { Err(Failed::silent(exit::PRECONDITION)) }
 }
 
-/// Only a person who types the shard's number may lose its data.
-fn confirm(shard: u64) -> Result<(), Failed> {
+pub async fn rebuild_zookeeper(client: &Client, output: Output, yes: bool) -> Result<(), Failed> {
+    if !yes {
+        let preview = client.rebuild_zookeeper(false).await?;
+        eprintln!("{}", preview.message);
+        confirm("the word", "rebuild")?;
+    }
+    let done = client.rebuild_zookeeper(true).await?;
+    match output {
+        Output::Json => output::json(&json!({"done": done.done, "message": done.message}))?,
+        Output::Table => output::line(&done.message)?,
+    }
+    if done.done { Ok(()) } else { Err(Failed::silent(exit::PRECONDITION)) }
+}
+
+/// Only a person who types `wanted` may lose data.
+fn confirm(what: &str, wanted: &str) -> Result<(), Failed> {
     if !io::stdin().is_terminal() {
         return Err(Failed::usage("not confirmed: there is no terminal to ask at; give --yes"));
     }
-    eprint!("Type the number of the shard ({shard}) to go on: ");
+    eprint!("Type {what} ({wanted}) to go on: ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == shard.to_string() {
-        Ok(())
-    } else {
-        Err(Failed::new(exit::ERROR, "not confirmed: nothing was done"))
-    }
+    if answer.trim() == wanted { Ok(()) } else { Err(Failed::new(exit::ERROR, "not confirmed: nothing was done")) }
 }
