@@ -2,11 +2,11 @@
 
 use std::{future::pending, process::ExitCode, time::Duration};
 
-use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
+    task::JoinSet,
     time::timeout,
 };
 use tonic::service::Routes;
@@ -15,7 +15,7 @@ use tracing::{error, info};
 use crate::{
     config::{RuntimeKind, ValidatedConfig},
     driver::{Driver, StartError, peers::ReplicaService},
-    server::{ServeError, Server},
+    server::{Probes, ServeError, Server},
 };
 
 /// The command line can't be used.
@@ -67,19 +67,31 @@ pub fn run(config: ValidatedConfig) -> ExitCode {
 }
 
 async fn serve(config: ValidatedConfig) -> Result<(), AppError> {
-    let mut stop = Stop::new()?;
+    let stop = Stop::new()?;
     let grpc = listen(config.listen.to_string()).await?;
     let http = listen(config.http.to_string()).await?;
+    let probes =
+        Probes::new(format!("starting: recovering the volumes, then waiting for ZooKeeper at {}", config.zookeeper));
+    // A task of its own: it answers while the volumes are read.
+    let mut probing = JoinSet::new();
+    probing.spawn(probes.clone().serve(http));
+    tokio::select! {
+        Some(Ok(ended)) = probing.join_next() => Ok(ended?),
+        ended = run_node(config, grpc, probes, stop) => ended,
+    }
+}
+
+async fn run_node(config: ValidatedConfig, grpc: TcpListener, probes: Probes, mut stop: Stop) -> Result<(), AppError> {
     let running = tokio::select! {
         running = Driver::start(config.driver_options()) => running?,
         () = stop.asked() => return Ok(()),
     };
     let driver = running.driver().clone();
     let mut fatals = driver.fatals();
-    let server = Server::new(driver.clone(), config.server_options(), Registry::default());
+    let server = Server::new(driver.clone(), config.server_options(), &probes);
     let (close, closed) = oneshot::channel::<()>();
     let replica = Routes::new(ReplicaService::server(&driver));
-    let serving = server.serve(grpc, http, replica, async { closed.await.unwrap_or(()) });
+    let serving = server.serve(grpc, replica, async { closed.await.unwrap_or(()) });
     let mut serving = Box::pin(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended?),

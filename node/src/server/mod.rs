@@ -36,6 +36,8 @@ use tokio::{net::TcpListener, time::sleep};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+pub use http::Probes;
+
 use crate::driver::Driver;
 use connections::{Admission, Connections};
 use edge::Edge;
@@ -86,7 +88,6 @@ pub enum ServeError {
 /// The edge of one node.
 pub struct Server {
     edge: Arc<Edge>,
-    registry: Registry,
 }
 
 impl ServerOptions {
@@ -99,12 +100,14 @@ impl ServerOptions {
 }
 
 impl Server {
-    /// The edge of the node that `driver` drives; what it counts is registered in `registry`. Must be called within a runtime.
+    /// The edge of the node that `driver` drives; `probes` tell of it from now on. Must be called within a runtime.
     #[must_use]
-    pub fn new(driver: Driver, options: ServerOptions, mut registry: Registry) -> Self {
+    pub fn new(driver: Driver, options: ServerOptions, probes: &Probes) -> Self {
+        let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         node_metrics::register(&mut registry, driver.clone());
-        Self { edge: Arc::new(Edge::new(driver, options, metrics)), registry }
+        probes.begin(driver.clone(), registry);
+        Self { edge: Arc::new(Edge::new(driver, options, metrics)) }
     }
 
     /// Serves until `shutdown` is done and the clients have gone, or two seconds after it. `replica` is the service that
@@ -112,17 +115,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn serve<F>(
-        self,
-        grpc: TcpListener,
-        http: TcpListener,
-        replica: Routes,
-        shutdown: F,
-    ) -> Result<(), ServeError>
+    pub async fn serve<F>(self, grpc: TcpListener, replica: Routes, shutdown: F) -> Result<(), ServeError>
     where
         F: Future<Output = ()> + Send,
     {
-        let Self { edge, registry } = self;
+        let Self { edge } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
         let routes = routes(&edge, replica)?.add_service(health);
         let incoming = Connections::new(grpc, edge.options.max_connections, edge.metrics.clone());
@@ -142,7 +139,6 @@ impl Server {
         };
         tokio::select! {
             ended = serving => ended.map_err(ServeError::Grpc),
-            ended = http::serve(http, edge.driver.clone(), registry) => ended.map_err(ServeError::Http),
             () = report_health(&reporter, &edge.driver) => Ok(()),
             // Streams that are still open are dropped with the server.
             () = asked => Ok(()),
