@@ -134,7 +134,7 @@ fn parse_size(text: &str) -> Option<u64> {
 }
 
 fn format_size(bytes: u64) -> String {
-    let unit = UNITS.iter().rev().find(|(_, shift)| bytes >= 1 << shift && bytes % (1 << shift) == 0);
+    let unit = UNITS.iter().rev().find(|(_, shift)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
     unit.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
 }
 
