@@ -27,7 +27,7 @@ impl Core {
         if self.term.is_none() {
             // A torn copy compares logs with every member, whoever leads.
             let body =
-                Body::Reject { promised: self.promise.current(), mismatch: false, history: self.log.history().clone() };
+                Body::Reject { promised: self.promise.current(), history: self.log.history().clone() };
             self.send(from, epoch, body, effects);
             return;
         }
@@ -96,11 +96,11 @@ impl Core {
                 Flow::Streaming => {}
                 Flow::Fetching(_) => return,
                 Flow::Snapshot(told) => {
-                    if now.since(told) >= self.settings.lease {
-                        follower.flow = Flow::Snapshot(now);
-                        self.send(to, self.term_epoch(), Body::SnapshotNeeded, effects);
+                    if now.since(told) < self.settings.lease {
+                        return;
                     }
-                    return;
+                    // Whether it still lacks what the log does not have is found out anew.
+                    follower.flow = Flow::Streaming;
                 }
             }
             let full = follower.unacknowledged_bytes() > self.settings.max_unacknowledged_bytes;
@@ -164,10 +164,22 @@ impl Core {
                     self.send_entries(now, to, effects);
                 }
             }
-            None => {
-                follower.flow = Flow::Snapshot(now);
-                self.send(to, self.term_epoch(), Body::SnapshotNeeded, effects);
-            }
+            // Only what is in the table can be had by snapshot. Anything else was a failed read, to be tried again.
+            None if from <= self.log.applied() => self.ask_for_snapshot(now, to, effects),
+            None => {}
         }
+    }
+
+    fn ask_for_snapshot(&mut self, now: Time, to: VolumeId, effects: &mut Vec<Effect>) {
+        let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&to)) else {
+            return;
+        };
+        follower.flow = Flow::Snapshot(now);
+        let body = match follower.incarnation {
+            Some(incarnation) => Body::SnapshotNeeded { incarnation, needed: follower.next },
+            // It has not told where it stands yet: what doesn't fit makes it.
+            None => Body::Append { previous: self.log.last(), entries: Vec::new(), commit: Seq(0) },
+        };
+        self.send(to, self.term_epoch(), body, effects);
     }
 }

@@ -8,12 +8,16 @@ use super::{Body, Core, Effect, Rule, Time};
 #[derive(Debug)]
 pub(super) struct Following {
     pub(super) leader: Option<VolumeId>,
-    /// All up to here is the same in the log of the primary of the promised epoch. **\[M\]**
+    /// Its epoch. The promise is above it while this replica tries to take over: then nothing is acknowledged.
+    epoch: Epoch,
+    /// All up to here is the same in the log of the primary of `epoch`, and of no other. **\[M\]**
     pub(super) matched: Seq,
     acknowledged: Seq,
     leader_commit: Seq,
     heard_at: Option<Time>,
     pub(super) asked_at: Option<Time>,
+    /// Who was told last of this replica's log, incarnation, and whether it is void.
+    introduced: Option<VolumeId>,
     /// A heartbeat that waits for the promise to be durable.
     heartbeat: Option<(VolumeId, Time, u64)>,
     /// By this replica's clock: until then it has granted leases and takes over nothing. **\[M\]**
@@ -26,19 +30,23 @@ impl Following {
     pub(super) const fn new(granted_until: Time) -> Self {
         Self {
             leader: None,
+            epoch: Epoch(0),
             matched: Seq(0),
             acknowledged: Seq(0),
             leader_commit: Seq(0),
             heard_at: None,
             asked_at: None,
+            introduced: None,
             heartbeat: None,
             granted_until,
             snapshot: false,
         }
     }
 
-    fn follow(&mut self, leader: VolumeId) {
-        *self = Self { leader: Some(leader), snapshot: self.snapshot, ..Self::new(self.granted_until) };
+    fn follow(&mut self, leader: VolumeId, epoch: Epoch) {
+        let introduced = self.introduced;
+        let snapshot = self.snapshot;
+        *self = Self { leader: Some(leader), epoch, introduced, snapshot, ..Self::new(self.granted_until) };
     }
 }
 
@@ -49,7 +57,7 @@ impl Core {
         // A heartbeat of the old epoch that still finds an answer would be a lease beside the next primary.
         let granting_late = !self.rules.hold(Rule::NoGrantAfterPromise) && epoch.next() == self.promise.current();
         if (epoch < self.promise.current() && !granting_late) || epoch <= leads {
-            self.reject(from, epoch, false, effects);
+            self.reject(from, epoch, effects);
             return false;
         }
         if epoch > self.known_epoch() {
@@ -61,23 +69,26 @@ impl Core {
         if epoch > self.promise.current() {
             self.takeover = None;
             self.persist_promise(epoch, effects);
-            self.following.follow(from);
-        } else if self.following.leader != Some(from) {
-            self.following.follow(from);
+        }
+        if self.following.leader != Some(from) || self.following.epoch != epoch {
+            self.following.follow(from, epoch);
         }
         self.following.heard_at = Some(now);
+        if self.following.introduced != Some(from) {
+            self.tell_place(now, effects);
+        }
         true
     }
 
-    fn reject(&self, to: VolumeId, epoch: Epoch, mismatch: bool, effects: &mut Vec<Effect>) {
+    fn reject(&self, to: VolumeId, epoch: Epoch, effects: &mut Vec<Effect>) {
         let history = self.log.history().clone();
-        let body = Body::Reject { promised: self.promise.current(), mismatch, history };
+        let body = Body::Reject { promised: self.promise.current(), history };
         self.send(to, epoch, body, effects);
     }
 
     pub(super) fn on_append(
         &mut self,
-        from: VolumeId,
+        now: Time,
         previous: EntryId,
         entries: Vec<Entry>,
         commit: Seq,
@@ -87,7 +98,7 @@ impl Core {
             return;
         }
         if !self.log.has(previous) && self.rules.hold(Rule::AckIsMatched) {
-            self.reject(from, self.promise.current(), true, effects);
+            self.tell_place(now, effects);
             return;
         }
         let end = entries.last().map_or(previous.seq, |entry| entry.id.seq);
@@ -171,12 +182,17 @@ impl Core {
         self.following.matched.min(self.log.durable())
     }
 
+    /// Whether the promise is that of the primary followed, and durable: otherwise nothing is acknowledged or granted.
+    fn listens(&self) -> bool {
+        self.promise.is_durable() && self.following.epoch == self.promise.current()
+    }
+
     fn acknowledge_append(&mut self, effects: &mut Vec<Effect>) {
         let matched = self.acknowledgeable();
         let Some(leader) = self.following.leader else {
             return;
         };
-        if self.promise.is_durable() && matched > self.following.acknowledged {
+        if self.listens() && matched > self.following.acknowledged {
             self.following.acknowledged = matched;
             self.send(leader, self.promise.current(), Body::AppendAck { matched }, effects);
         }
@@ -187,7 +203,7 @@ impl Core {
         self.acknowledge_append(effects);
         self.learn_commit(Seq(0), effects);
         if let Some((from, stamp, round)) = self.following.heartbeat
-            && self.promise.is_durable()
+            && self.listens()
         {
             self.following.heartbeat = None;
             self.grant(now, from, stamp, round, effects);
@@ -211,7 +227,7 @@ impl Core {
             // Entries were lost on the way; the answer says from where on.
             self.following.acknowledged = self.following.acknowledged.min(self.acknowledgeable());
         }
-        if self.promise.is_durable() {
+        if self.listens() || !self.rules.hold(Rule::NoGrantAfterPromise) {
             self.grant(now, from, stamp, round, effects);
         } else {
             self.following.heartbeat = Some((from, stamp, round));
@@ -234,7 +250,9 @@ impl Core {
 
     pub(super) fn tick_follower(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let silent = |at: Option<Time>| at.is_none_or(|at| now.since(at) >= self.settings.lease / 2);
-        if silent(self.following.heard_at) && silent(self.following.asked_at) {
+        // A copy that is void or torn goes on asking until the primary knows.
+        let unsettled = (self.void || self.torn) && !self.following.snapshot;
+        if (silent(self.following.heard_at) || unsettled) && silent(self.following.asked_at) {
             self.ask_to_follow(now, effects);
         }
         self.consider_takeover(now, effects);
@@ -252,18 +270,58 @@ impl Core {
         self.following.asked_at = Some(now);
         for peer in config.isr.iter().copied().filter(|peer| *peer != self.me) {
             if peer == config.primary || self.torn {
-                let history = self.log.history().clone();
-                let body = Body::Follow { history, incarnation: self.incarnation, void: self.void };
-                self.send(peer, config.epoch, body, effects);
+                if peer == config.primary {
+                    self.following.introduced = Some(peer);
+                }
+                self.send_follow(peer, config.epoch, effects);
             }
         }
     }
 
-    pub(super) fn on_snapshot_needed(&mut self, from: VolumeId, effects: &mut Vec<Effect>) {
-        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(self.me));
-        // A member holds all that is committed; what it lacks a log still has. Emptying it would lose a copy.
-        if self.following.snapshot || (in_sync && !self.void) {
+    fn send_follow(&self, to: VolumeId, epoch: Epoch, effects: &mut Vec<Effect>) {
+        let history = self.log.history().clone();
+        let body = Body::Follow { history, incarnation: self.incarnation, void: self.void };
+        self.send(to, epoch, body, effects);
+    }
+
+    /// What doesn't fit makes the follower say where it stands: once, since all that was sent meanwhile doesn't fit
+    /// either.
+    fn tell_place(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let rests = |at: Time| now.since(at) < self.settings.heartbeat_every();
+        if let Some(leader) = self.following.leader
+            && !self.following.asked_at.is_some_and(rests)
+        {
+            self.following.asked_at = Some(now);
+            self.following.introduced = Some(leader);
+            self.send_follow(leader, self.following.epoch, effects);
+        }
+    }
+
+    pub(super) fn on_snapshot_needed(
+        &mut self,
+        now: Time,
+        from: VolumeId,
+        incarnation: u64,
+        needed: Seq,
+        effects: &mut Vec<Effect>,
+    ) {
+        // However late it comes, what was acknowledged to this primary is not given up.
+        if self.following.snapshot || needed <= self.following.matched {
             return;
+        }
+        if incarnation != self.incarnation {
+            self.tell_place(now, effects);
+            return;
+        }
+        let known = self.known.as_ref().filter(|known| known.config.epoch >= self.promise.current());
+        match known {
+            // A member holds all that is committed; what it lacks a log still has. Emptying it would lose a copy.
+            Some(known) if known.config.is_in_sync(self.me) && !self.void => return,
+            Some(_) => {}
+            None => {
+                self.read_config_sometimes(now, effects);
+                return;
+            }
         }
         self.following.snapshot = true;
         self.empty_log(effects);

@@ -5,7 +5,7 @@ use kv_types::{Entry, EntryId, Seq, VolumeId};
 use super::{
     Body, Core, Effect, Refusal, Rule, Time,
     effect::barrier,
-    term::{Change, ChangeState, Follower, Refused, Term},
+    term::{Change, ChangeState, Follower, Refused, Request, Term},
     transfer::Kind,
 };
 
@@ -93,8 +93,9 @@ impl Core {
         term.followers.retain(|peer, _| config.isr.contains(peer) || placed.contains(peer));
         if let Some(transfer) = term.transfer.take() {
             match (transfer.token, transfer.kind) {
-                (Some(token), Kind::Split { at, .. }) if config.range.end.as_ref() == Some(&at) => {
-                    effects.push(Effect::Done { token, config });
+                (token, Kind::Split { at, .. }) if config.range.end.as_ref() == Some(&at) => {
+                    self.refuse_waiting_writes(effects);
+                    effects.extend(token.map(|token| Effect::Done { token, config }));
                 }
                 (Some(token), _) => {
                     let refusal = Refusal::Impossible("it was called off: the target did not take over");
@@ -108,6 +109,19 @@ impl Core {
         self.probe_followers(now, effects);
         self.advance_commit(now, effects);
         self.serve_waiting(now, effects);
+    }
+
+    /// After a split what was held may be the child's: it was never appended, so it is definite, and passed on.
+    fn refuse_waiting_writes(&mut self, effects: &mut Vec<Effect>) {
+        let Some(term) = &mut self.term else { return };
+        term.waiting.retain(|waiting| {
+            let write = matches!(waiting.request, Request::Propose(_));
+            if write {
+                let refusal = Refusal::NotPrimary { primary: None };
+                effects.push(Effect::Refuse { token: waiting.token, refusal });
+            }
+            !write
+        });
     }
 
     /// Ends the term. What was appended may still be committed by the next primary: unknown. What only waited was

@@ -65,17 +65,21 @@ pub enum Body {
         /// As in [`Body::AppendAck`].
         matched: Seq,
     },
-    /// The message's epoch is below the promise, or the entries don't fit.
+    /// The message's epoch is below the promise.
     Reject {
         /// What the sender has promised.
         promised: Epoch,
-        /// The entries did not fit; look for the common prefix.
-        mismatch: bool,
         /// The sender's log.
         history: EpochHistory,
     },
     /// The log below the follower's place is gone: it has to fetch a snapshot.
-    SnapshotNeeded,
+    SnapshotNeeded {
+        /// The follower's, since its start. After another start this means nothing any more.
+        incarnation: u64,
+        /// The first entry that it lacks, which is applied at the primary. A follower that has it is not meant: what it
+        /// has acknowledged in this epoch it never gives up.
+        needed: Seq,
+    },
     /// The configuration has changed in the receiver's favour: it should read it now. Only a hint. **\[M\]**
     Wake,
 }

@@ -210,12 +210,10 @@ impl Core {
             Body::HeartbeatAck { stamp, round, received, matched } => {
                 self.on_heartbeat_ack(now, from, epoch, stamp, round, received, matched, effects);
             }
-            Body::Reject { promised, mismatch, history } => {
-                self.on_reject(now, from, epoch, promised, mismatch, history, effects);
-            }
+            Body::Reject { promised, history } => self.on_reject(now, from, epoch, promised, history, effects),
             Body::Append { previous, entries, commit } => {
                 if self.obey(now, from, epoch, effects) {
-                    self.on_append(from, previous, entries, commit, effects);
+                    self.on_append(now, previous, entries, commit, effects);
                 }
             }
             Body::Heartbeat { stamp, commit, sent, round } => {
@@ -223,9 +221,9 @@ impl Core {
                     self.on_heartbeat(now, from, stamp, commit, sent, round, effects);
                 }
             }
-            Body::SnapshotNeeded => {
+            Body::SnapshotNeeded { incarnation, needed } => {
                 if self.obey(now, from, epoch, effects) {
-                    self.on_snapshot_needed(from, effects);
+                    self.on_snapshot_needed(now, from, incarnation, needed, effects);
                 }
             }
             Body::Wake => {}

@@ -96,7 +96,7 @@ impl Core {
                 && received < sent
             {
                 // Entries sent before that heartbeat have not arrived.
-                follower.resend_from(received.next());
+                follower.resend_after(received);
                 self.probe(now, from, effects);
             }
         }

@@ -93,6 +93,8 @@ pub(super) struct Follower {
     pub(super) flow: Flow,
     /// The next entry to send.
     pub(super) next: Seq,
+    /// The entry before the first that was sent since it was last told where to go on.
+    base: Seq,
     /// Acknowledged: durable there, and matched by (epoch, seq). **\[M\]**
     pub(super) matched: Seq,
     /// By the primary's clock.
@@ -166,6 +168,7 @@ impl Follower {
             void: false,
             flow: Flow::Streaming,
             next,
+            base: Seq(next.0.saturating_sub(1)),
             matched: Seq(0),
             leased_until: Time(0),
             confirmed_round: 0,
@@ -184,10 +187,16 @@ impl Follower {
 
     pub(super) fn resend_from(&mut self, next: Seq) {
         self.next = next.max(self.matched.next());
+        self.base = Seq(self.next.0 - 1);
         self.flow = Flow::Streaming;
         self.unacknowledged.clear();
         self.unacknowledged_bytes = 0;
         self.heartbeat = None;
+    }
+
+    /// Some of what was sent has not arrived; all up to `received` has. Where nothing has, the place itself goes again.
+    pub(super) fn resend_after(&mut self, received: Seq) {
+        self.resend_from(received.max(self.base).next());
     }
 
     pub(super) fn sent(&mut self, last: Seq, bytes: usize) {

@@ -212,7 +212,6 @@ impl Core {
         from: VolumeId,
         epoch: Epoch,
         promised: Epoch,
-        mismatch: bool,
         history: EpochHistory,
         effects: &mut Vec<Effect>,
     ) {
@@ -230,10 +229,6 @@ impl Core {
                 term.change.refused = Refused::Seen;
                 self.read_config(now, true, effects);
             }
-        } else if mismatch {
-            let common = self.log.history().common_prefix(&history);
-            follower.resend_from(common.next());
-            self.send_entries(now, from, effects);
         }
     }
 }

@@ -38,12 +38,12 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
             received_seq: received.0,
             matched_seq: matched.0,
         }),
-        Body::Reject { promised, mismatch, history } => WireBody::Reject(v1::Reject {
-            promised_epoch: promised.0,
-            mismatch,
-            history: Some(encode_history(&history)),
-        }),
-        Body::SnapshotNeeded => WireBody::SnapshotNeeded(v1::SnapshotNeeded {}),
+        Body::Reject { promised, history } => {
+            WireBody::Reject(v1::Reject { promised_epoch: promised.0, history: Some(encode_history(&history)) })
+        }
+        Body::SnapshotNeeded { incarnation, needed } => {
+            WireBody::SnapshotNeeded(v1::SnapshotNeeded { incarnation, needed_seq: needed.0 })
+        }
         Body::Wake => WireBody::Wake(v1::Wake {}),
     };
     v1::ReplicaMessage {
@@ -78,10 +78,12 @@ pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malform
         WireBody::HeartbeatAck(v1::HeartbeatAck { stamp, round, received_seq, matched_seq }) => {
             Body::HeartbeatAck { stamp: Time(stamp), round, received: Seq(received_seq), matched: Seq(matched_seq) }
         }
-        WireBody::Reject(v1::Reject { promised_epoch, mismatch, history }) => {
-            Body::Reject { promised: Epoch(promised_epoch), mismatch, history: decode_history(history)? }
+        WireBody::Reject(v1::Reject { promised_epoch, history }) => {
+            Body::Reject { promised: Epoch(promised_epoch), history: decode_history(history)? }
         }
-        WireBody::SnapshotNeeded(v1::SnapshotNeeded {}) => Body::SnapshotNeeded,
+        WireBody::SnapshotNeeded(v1::SnapshotNeeded { incarnation, needed_seq }) => {
+            Body::SnapshotNeeded { incarnation, needed: Seq(needed_seq) }
+        }
         WireBody::Wake(v1::Wake {}) => Body::Wake,
     };
     let (from, to) = (decode_volume(&from)?, decode_volume(&to)?);
@@ -157,8 +159,8 @@ mod tests {
         survives(Body::AppendAck { matched: Seq(5) });
         survives(Body::Heartbeat { stamp: Time(1), commit: Seq(2), sent: Seq(3), round: 4 });
         survives(Body::HeartbeatAck { stamp: Time(1), round: 2, received: Seq(3), matched: Seq(4) });
-        survives(Body::Reject { promised: Epoch(4), mismatch: true, history });
-        survives(Body::SnapshotNeeded);
+        survives(Body::Reject { promised: Epoch(4), history });
+        survives(Body::SnapshotNeeded { incarnation: 7, needed: Seq(3) });
         survives(Body::Wake);
     }
 
