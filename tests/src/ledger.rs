@@ -162,8 +162,9 @@ impl Lane {
 /// A key of a shard that ends in `name`; `None` if the shard's range leaves no room for it.
 #[must_use]
 pub fn key_in(shard: &ShardDescription, name: &str) -> Option<Vec<u8>> {
-    let key = [&shard.start, name.as_bytes()].concat();
-    (shard.end.is_empty() || key < shard.end).then_some(key)
+    // With a zero in between it also lies below the end of a shard that ends early, as the first one does.
+    let keys = [&[][..], &[0]].map(|between| [&shard.start, between, name.as_bytes()].concat());
+    keys.into_iter().find(|key| shard.end.is_empty() || key[..] < shard.end[..])
 }
 
 /// That the keys hold what was written.
