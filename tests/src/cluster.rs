@@ -14,7 +14,7 @@ use crate::{claims, programs, wait};
 pub const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long an application's request may take: longer than any outage that the cluster gets over by itself.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How long a node that is asked directly may take, its refusals repeated meanwhile.
+/// How long a node that is asked directly may take.
 const DIRECT_DEADLINE: Duration = Duration::from_secs(1);
 /// Deadline of a description: the nodes that don't answer are among what is to be seen.
 const DESCRIBE_WITHIN: Duration = Duration::from_secs(10);
@@ -88,13 +88,14 @@ impl TestCluster {
         Client::connect(options).await.expect("a node answers")
     }
 
-    /// A client that asks this one node past its proxy, and no other.
+    /// A client that asks this one node past its proxy, and no other, and is told each failure at once.
     ///
     /// # Panics
     /// If it can't connect.
     pub async fn client_of(&self, index: usize) -> Client {
         let address = self.local.node(index).expect("there is such a node").direct_address().to_string();
         let options = ClientOptions {
+            retries: false,
             deadline: DIRECT_DEADLINE,
             attempt_timeout: DIRECT_DEADLINE,
             follow_locations: false,

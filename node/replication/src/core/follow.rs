@@ -2,7 +2,7 @@
 
 use kv_types::{Entry, EntryId, Epoch, EpochHistory, Seq, VolumeId};
 
-use super::{Body, Core, Effect, Rule, Time};
+use super::{Body, Core, Effect, Grant, Rule, Time};
 
 /// What a follower remembers of the primary it listens to.
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl Core {
             self.known_epoch()
         };
         let received = self.following.matched;
-        self.send(from, epoch, Body::HeartbeatAck { stamp, round, received, matched }, effects);
+        self.send(from, epoch, Body::HeartbeatAck(Grant { stamp, round, received, matched, void: self.void }), effects);
     }
 
     pub(super) fn tick_follower(&mut self, now: Time, effects: &mut Vec<Effect>) {

@@ -55,16 +55,7 @@ pub enum Body {
         round: u64,
     },
     /// The grant of a lease of length L.
-    HeartbeatAck {
-        /// As in the heartbeat.
-        stamp: Time,
-        /// As in the heartbeat.
-        round: u64,
-        /// Matched, durable or not: shows the primary which messages were lost.
-        received: Seq,
-        /// As in [`Body::AppendAck`].
-        matched: Seq,
-    },
+    HeartbeatAck(Grant),
     /// The message's epoch is below the promise.
     Reject {
         /// What the sender has promised.
@@ -82,4 +73,19 @@ pub enum Body {
     },
     /// The configuration has changed in the receiver's favour: it should read it now. Only a hint. **\[M\]**
     Wake,
+}
+
+/// A member's answer to a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// As in the heartbeat.
+    pub stamp: Time,
+    /// As in the heartbeat.
+    pub round: u64,
+    /// Matched, durable or not: shows the primary which messages were lost.
+    pub received: Seq,
+    /// As in [`Body::AppendAck`].
+    pub matched: Seq,
+    /// As in [`Body::Follow`], which may have been lost.
+    pub void: bool,
 }

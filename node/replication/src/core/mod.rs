@@ -27,7 +27,7 @@ use kv_types::{Entry, EntryId, Epoch, EpochHistory, Lineage, Seq, ShardConfig, V
 
 pub use effect::{Committed, Effect, Refusal};
 pub use input::{ChangeOutcome, Input, Ticket, Token};
-pub use message::{Body, Message};
+pub use message::{Body, Grant, Message};
 pub use report::{FollowerReport, Report, RoleReport};
 pub use rules::{Rule, Rules};
 pub use settings::{Settings, Surroundings, Time};
@@ -207,9 +207,7 @@ impl Core {
                 self.on_follow(now, from, epoch, history, incarnation, void, effects);
             }
             Body::AppendAck { matched } => self.on_append_ack(now, from, epoch, matched, effects),
-            Body::HeartbeatAck { stamp, round, received, matched } => {
-                self.on_heartbeat_ack(now, from, epoch, stamp, round, received, matched, effects);
-            }
+            Body::HeartbeatAck(grant) => self.on_heartbeat_ack(now, from, epoch, grant, effects),
             Body::Reject { promised, history } => self.on_reject(now, from, epoch, promised, history, effects),
             Body::Append { previous, entries, commit } => {
                 if self.obey(now, from, epoch, effects) {

@@ -3,7 +3,7 @@
 use kv_types::{Epoch, Seq, VolumeId};
 
 use super::{
-    Body, Core, Effect, Rule, Time, Token,
+    Body, Core, Effect, Grant, Rule, Time, Token,
     term::{Request, Waiting},
 };
 
@@ -66,18 +66,15 @@ impl Core {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of the message")]
     pub(super) fn on_heartbeat_ack(
         &mut self,
         now: Time,
         from: VolumeId,
         epoch: Epoch,
-        stamp: Time,
-        round: u64,
-        received: Seq,
-        matched: Seq,
+        grant: Grant,
         effects: &mut Vec<Effect>,
     ) {
+        let Grant { stamp, round, received, matched, void } = grant;
         // A stamp of the future is not ours.
         if stamp > now || !self.heard(now, from, epoch) {
             return;
@@ -93,11 +90,13 @@ impl Core {
             follower.confirmed_round = follower.confirmed_round.max(round);
             if let Some((sent_at, sent)) = follower.heartbeat
                 && sent_at == stamp
-                && received < sent
             {
-                // Entries sent before that heartbeat have not arrived.
-                follower.resend_after(received);
-                self.probe(now, from, effects);
+                follower.void = void;
+                if received < sent {
+                    // Entries sent before that heartbeat have not arrived.
+                    follower.resend_after(received);
+                    self.probe(now, from, effects);
+                }
             }
         }
         self.acknowledged(now, from, matched, effects);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kv_proto::v1::{self, replica_message::Body as WireBody};
-use kv_replication::core::{Body, Message, Time};
+use kv_replication::core::{Body, Grant, Message, Time};
 use kv_types::{Entry, EntryId, Epoch, EpochHistory, Lineage, Seq, ShardId, VolumeId};
 use uuid::Uuid;
 
@@ -32,12 +32,15 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
         Body::Heartbeat { stamp, commit, sent, round } => {
             WireBody::Heartbeat(v1::Heartbeat { stamp: stamp.0, commit: commit.0, sent_seq: sent.0, round })
         }
-        Body::HeartbeatAck { stamp, round, received, matched } => WireBody::HeartbeatAck(v1::HeartbeatAck {
-            stamp: stamp.0,
-            round,
-            received_seq: received.0,
-            matched_seq: matched.0,
-        }),
+        Body::HeartbeatAck(Grant { stamp, round, received, matched, void }) => {
+            WireBody::HeartbeatAck(v1::HeartbeatAck {
+                stamp: stamp.0,
+                round,
+                received_seq: received.0,
+                matched_seq: matched.0,
+                void,
+            })
+        }
         Body::Reject { promised, history } => {
             WireBody::Reject(v1::Reject { promised_epoch: promised.0, history: Some(encode_history(&history)) })
         }
@@ -75,8 +78,9 @@ pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malform
         WireBody::Heartbeat(v1::Heartbeat { stamp, commit, sent_seq, round }) => {
             Body::Heartbeat { stamp: Time(stamp), commit: Seq(commit), sent: Seq(sent_seq), round }
         }
-        WireBody::HeartbeatAck(v1::HeartbeatAck { stamp, round, received_seq, matched_seq }) => {
-            Body::HeartbeatAck { stamp: Time(stamp), round, received: Seq(received_seq), matched: Seq(matched_seq) }
+        WireBody::HeartbeatAck(v1::HeartbeatAck { stamp, round, received_seq, matched_seq, void }) => {
+            let (received, matched) = (Seq(received_seq), Seq(matched_seq));
+            Body::HeartbeatAck(Grant { stamp: Time(stamp), round, received, matched, void })
         }
         WireBody::Reject(v1::Reject { promised_epoch, history }) => {
             Body::Reject { promised: Epoch(promised_epoch), history: decode_history(history)? }
@@ -158,7 +162,13 @@ mod tests {
         });
         survives(Body::AppendAck { matched: Seq(5) });
         survives(Body::Heartbeat { stamp: Time(1), commit: Seq(2), sent: Seq(3), round: 4 });
-        survives(Body::HeartbeatAck { stamp: Time(1), round: 2, received: Seq(3), matched: Seq(4) });
+        survives(Body::HeartbeatAck(Grant {
+            stamp: Time(1),
+            round: 2,
+            received: Seq(3),
+            matched: Seq(4),
+            void: true,
+        }));
         survives(Body::Reject { promised: Epoch(4), history });
         survives(Body::SnapshotNeeded { incarnation: 7, needed: Seq(3) });
         survives(Body::Wake);
