@@ -24,6 +24,8 @@ const STUCK: Duration = Duration::from_secs(60);
 /// Keys `user:…`, of 1 KB each.
 const USERS: usize = 6_000;
 const IN_FLIGHT: usize = 32;
+/// Size at which a shard is split: the smallest that can be set.
+const SPLIT_BYTES: usize = 1 << 20;
 
 #[test]
 fn a_new_node_is_listed_and_gets_shards() {
@@ -65,7 +67,7 @@ fn a_new_node_is_listed_and_gets_shards() {
 fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
     run(async {
         let mut node_arguments = options(3).node_arguments;
-        node_arguments.extend(["--split-size", "1MiB"].map(str::to_owned));
+        node_arguments.extend(["--split-size".to_owned(), SPLIT_BYTES.to_string()]);
         let cluster = TestCluster::start("growth-split", Options { node_arguments, ..options(3) }).await;
         let client = cluster.client().await;
         let before = cluster.describe().await;
@@ -100,12 +102,6 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
             .await;
         eprintln!("the keys `user:…` are spread over all nodes {took:?} after the last write");
         cluster.until_whole("splits").await;
-        let after = cluster.describe().await;
-        for pair in after.shards.windows(2) {
-            assert_eq!(pair[0].end, pair[1].start, "the shards cover every key once");
-        }
-        eprintln!("{} shards became {}", before.shards.len(), after.shards.len());
-
         workload.finish(&client).await;
         let mut balance = ledger.finish(&client).await;
         assert_eq!(balance.errors, Vec::<String>::new(), "nobody notices");
@@ -118,5 +114,16 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
         assert_eq!(keys, users.keys().cloned().collect::<Vec<_>>(), "a scan over all shards: in order, none twice");
         balance.acknowledged.extend(users);
         journal.finish(&balance.acknowledged).await;
+
+        let mut after = cluster.describe().await.shards;
+        after.sort_by(|a, b| a.start.cmp(&b.start));
+        for pair in after.windows(2) {
+            assert_eq!(pair[0].end, pair[1].start, "the shards cover every key once");
+        }
+        let written: usize = balance.acknowledged.iter().map(|(key, value)| key.len() + value.len()).sum();
+        eprintln!("{} shards became {}, with {written} bytes in them", before.shards.len(), after.len());
+        // Each half of a shard that was too large is at least some quarter of the bound.
+        let bound = before.shards.len() + written.div_ceil(SPLIT_BYTES / 4);
+        assert!(after.len() <= bound, "{} shards are more than {bound}: shards are split that are small", after.len());
     });
 }
