@@ -210,6 +210,14 @@ impl Disk {
         self.written.history.contains(id)
     }
 
+    pub(crate) fn last_written(&self) -> EntryId {
+        self.written.history.last()
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.unsynced.is_empty()
+    }
+
     pub(crate) fn is_promising(&self) -> bool {
         self.unsynced.iter().any(|(_, write)| matches!(write, Write::Promise { .. }))
     }

@@ -277,7 +277,8 @@ impl World {
         let gone = config.isr.iter().all(|member| !self.nodes[node_of(*member)].up);
         let waits = !self.is_broken_here(Rule::ForcePromoteWaits);
         let there = self.nodes[node].replicas.get(&shard).is_some_and(|replica| {
-            replica.core.is_some() && replica.disk.lineage() == config.lineage && !replica.disk.is_void()
+            let disk = &replica.disk;
+            replica.core.is_some() && disk.lineage() == config.lineage && !disk.is_void() && disk.is_synced()
         });
         if !there || config.is_in_sync(volume) || (waits && !gone) {
             return;
@@ -292,6 +293,5 @@ impl World {
             ledger.forget_above(kept, lineage, shard);
         }
         self.announce(shard);
-        let _ = SESSION_TIMEOUT;
     }
 }

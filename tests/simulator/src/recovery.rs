@@ -1,7 +1,7 @@
 //! After the faults: the cluster recovers by itself, and nothing that was promised is missing.
 
 use kv_checker::{Outcome as Told, Verdict, check_within};
-use kv_types::{ShardId, VolumeId};
+use kv_types::{EntryId, ShardId, VolumeId};
 
 use crate::{
     client::Step,
@@ -74,10 +74,18 @@ impl World {
         let gone = config.isr.iter().any(|volume| self.nodes[node_of(*volume)].volume != *volume);
         let may_lead = |volume: &VolumeId| {
             let torn = self.nodes[node_of(*volume)].replicas.get(&shard).is_some_and(|replica| replica.disk.is_torn());
-            // A torn copy has to compare logs with all others.
-            self.is_intact(shard, *volume) && !(torn && gone)
+            // A torn copy has to compare logs with all others, and follows whoever has more.
+            self.is_intact(shard, *volume) && !(torn && (gone || self.is_outrun(shard, *volume, &config.isr)))
         };
         !config.isr.iter().any(may_lead)
+    }
+
+    /// Whether another of `members` has written more than `volume`.
+    fn is_outrun(&self, shard: ShardId, volume: VolumeId, members: &[VolumeId]) -> bool {
+        let written = |volume: &VolumeId| {
+            self.nodes[node_of(*volume)].replicas.get(&shard).map_or(EntryId::ZERO, |replica| replica.disk.last_written())
+        };
+        members.iter().any(|member| written(member) > written(&volume))
     }
 
     /// What is not yet as it should be.
