@@ -19,7 +19,7 @@ fn config(node: &Node) -> ShardConfig {
 
 #[tokio::test]
 async fn the_first_shards_are_placed_evenly_and_told() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let mut nodes = registered(&server, &root(), 2).await;
     let view = nodes[0].cluster.view();
     for node in 0..2 {
@@ -51,7 +51,7 @@ async fn the_first_shards_are_placed_evenly_and_told() {
 
 #[tokio::test]
 async fn one_of_two_changes_wins_and_the_loser_learns_what_won() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let mut nodes = registered(&server, &root(), 2).await;
     let first = config(&nodes[0]);
     let [a, b] = [first.isr[0], first.isr[1]];
@@ -91,7 +91,7 @@ async fn one_of_two_changes_wins_and_the_loser_learns_what_won() {
 
 #[tokio::test]
 async fn a_change_whose_answer_is_lost_is_unknown_until_a_higher_epoch_is_seen() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let nodes = registered(&server, &root(), 2).await;
     let first = config(&nodes[0]);
     let new = first.successor(first.primary, [first.primary]);
@@ -114,7 +114,7 @@ async fn a_change_whose_answer_is_lost_is_unknown_until_a_higher_epoch_is_seen()
 
 #[tokio::test]
 async fn a_split_makes_the_child_in_the_same_step() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let mut nodes = registered(&server, &root(), 2).await;
     let parent = config(&nodes[0]);
     let (low, high) = parent.range.split(&"\x10".into()).expect("inside");
@@ -145,7 +145,7 @@ async fn a_split_makes_the_child_in_the_same_step() {
 
 #[tokio::test]
 async fn placement_follows_nodes_drains_and_requests() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     let view = nodes[0].cluster.view();
@@ -179,7 +179,7 @@ async fn placement_follows_nodes_drains_and_requests() {
 
 #[tokio::test]
 async fn a_lost_shard_is_forced_only_when_its_copies_are_gone() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     let third = support::start(&server, &root, 2).await;
@@ -212,7 +212,7 @@ async fn a_lost_shard_is_forced_only_when_its_copies_are_gone() {
 
 #[tokio::test]
 async fn zookeepers_content_is_rebuilt_at_an_empty_root_only() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let old_root = root();
     let nodes = registered(&server, &old_root, 2).await;
     let view = nodes[0].cluster.view();
@@ -224,10 +224,10 @@ async fn zookeepers_content_is_rebuilt_at_an_empty_root_only() {
     };
     let limit = Duration::from_secs(10);
     let error =
-        Cluster::rebuild_zookeeper(&format!("{server}{old_root}"), &rebuild, limit).await.expect_err("not empty");
+        Cluster::rebuild_zookeeper(&format!("{}{old_root}", &*server), &rebuild, limit).await.expect_err("not empty");
     assert!(matches!(error, Error::ClusterExists { .. }), "{error}");
     let new_root = root();
-    Cluster::rebuild_zookeeper(&format!("{server}{new_root}"), &rebuild, limit).await.expect("rebuilds");
+    Cluster::rebuild_zookeeper(&format!("{}{new_root}", &*server), &rebuild, limit).await.expect("rebuilds");
 
     let (_, proxy) = support::options(&server, &new_root, 0).await;
     let mut options = nodes[0].options.clone();
@@ -249,7 +249,7 @@ async fn zookeepers_content_is_rebuilt_at_an_empty_root_only() {
 
 #[tokio::test]
 async fn a_cluster_that_is_lost_or_another_one_is_not_taken_for_the_own() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     let before = nodes[0].cluster.view();

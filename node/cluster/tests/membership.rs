@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 #[tokio::test]
 async fn the_first_node_makes_the_cluster_and_others_join_it() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let first = start(&server, &root, 0).await;
     let second = start(&server, &root, 1).await;
@@ -39,7 +39,7 @@ async fn the_first_node_makes_the_cluster_and_others_join_it() {
 
 #[tokio::test]
 async fn nodes_made_at_the_same_time_are_one_cluster() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let (a, b, c) = tokio::join!(start(&server, &root, 0), start(&server, &root, 1), start(&server, &root, 2));
     assert_eq!(a.cluster.cluster_uuid(), b.cluster.cluster_uuid());
@@ -48,7 +48,7 @@ async fn nodes_made_at_the_same_time_are_one_cluster() {
 
 #[tokio::test]
 async fn the_line_of_members_decides_who_is_master() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let mut nodes = registered(&server, &root(), 3).await;
     let view = nodes[2].cluster.view();
     let roles: Vec<_> = (0..3).map(|node| view.role(&name(node))).collect();
@@ -89,7 +89,7 @@ async fn the_line_of_members_decides_who_is_master() {
 
 #[tokio::test]
 async fn a_master_that_is_cut_off_is_replaced_and_comes_back_at_the_end() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let nodes = registered(&server, &root(), 3).await;
     let epoch = |view: &kv_cluster::View| view.controller.as_ref().map(|controller| controller.value.epoch);
     let before = epoch(&nodes[1].cluster.view());
@@ -117,7 +117,7 @@ async fn a_master_that_is_cut_off_is_replaced_and_comes_back_at_the_end() {
 
 #[tokio::test]
 async fn a_short_cut_costs_nothing() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let nodes = registered(&server, &root(), 2).await;
     let before = nodes[1].cluster.view().members.clone();
     nodes[0].proxy.set(Mode::Cut);
@@ -130,7 +130,7 @@ async fn a_short_cut_costs_nothing() {
 
 #[tokio::test]
 async fn the_age_counts_from_the_last_acknowledged_request() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let nodes = registered(&server, &root(), 2).await;
     let timeout = nodes[0].cluster.session_timeout();
     assert_eq!(timeout, Duration::from_secs(2));
@@ -155,7 +155,7 @@ async fn the_age_counts_from_the_last_acknowledged_request() {
 
 #[tokio::test]
 async fn a_registration_whose_answer_is_lost_leaves_one_entry() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     let late = start(&server, &root, 2).await;
@@ -178,7 +178,7 @@ async fn a_registration_whose_answer_is_lost_leaves_one_entry() {
 
 #[tokio::test]
 async fn a_restarted_node_takes_its_place_at_once_and_a_stranger_waits() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     // The same volumes: the former process is dead, though its session is not.
@@ -210,7 +210,7 @@ async fn a_restarted_node_takes_its_place_at_once_and_a_stranger_waits() {
 
 #[tokio::test]
 async fn zookeeper_out_of_reach_at_the_start_is_waited_for() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let (options, proxy) = options(&server, &root(), 0).await;
     proxy.set(Mode::Cut);
     let starting = tokio::spawn(Cluster::start(options));
@@ -222,7 +222,7 @@ async fn zookeeper_out_of_reach_at_the_start_is_waited_for() {
 
 #[tokio::test]
 async fn a_master_whose_fence_was_raised_writes_nothing_before_it_is_master_again() {
-    let Some(server) = zookeeper() else { return };
+    let Some(server) = zookeeper().await else { return };
     let root = root();
     let nodes = registered(&server, &root, 2).await;
     let person = zookeeper_client::Client::connect(&server).await.expect("connects");

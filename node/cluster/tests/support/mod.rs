@@ -1,6 +1,7 @@
-//! What the tests against a real ZooKeeper share. `KV_TEST_ZOOKEEPER` names it as `host:port`; it needs tickTime=500.
+//! What the tests against a real ZooKeeper share.
 
 mod proxy;
+mod zookeeper;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -10,21 +11,10 @@ use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 pub use proxy::{Mode, Proxy};
+pub use zookeeper::zookeeper;
 
 /// Longer means stuck.
 pub const LIMIT: Duration = Duration::from_secs(30);
-
-/// The server, or `None` after saying loudly that the test is skipped.
-pub fn zookeeper() -> Option<String> {
-    match std::env::var("KV_TEST_ZOOKEEPER") {
-        Ok(server) => Some(server),
-        Err(_) if std::env::var_os("CI").is_some() => panic!("KV_TEST_ZOOKEEPER is not set, and CI is"),
-        Err(_) => {
-            eprintln!("SKIPPED: KV_TEST_ZOOKEEPER is not set: give host:port of a zookeeper with tickTime=500");
-            None
-        }
-    }
-}
 
 /// A cluster's root of its own for each test.
 pub fn root() -> String {
