@@ -4,7 +4,10 @@ use crate::*;
 
 fn holds(check: impl Fn(&Repository) -> Vec<String>) {
     let repository = Repository::open().expect("the repository can be read");
-    assert!(repository.packages.len() > 5 && repository.files.len() > 100, "hardly anything was found to look at");
+    assert!(
+        repository.packages.len() > 5 && repository.files.len() > 100 && repository.dependencies.len() > 50,
+        "hardly anything was found to look at"
+    );
     let found = check(&repository);
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
@@ -32,6 +35,21 @@ fn crates_depend_one_way() {
 #[test]
 fn every_crate_takes_the_lints() {
     holds(check_lints);
+}
+
+#[test]
+fn licences_are_ours() {
+    holds(check_licences);
+}
+
+#[test]
+fn dependencies_are_releases() {
+    holds(check_sources);
+}
+
+#[test]
+fn dependencies_are_there_once() {
+    holds(check_versions);
 }
 
 #[test]

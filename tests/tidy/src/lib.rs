@@ -4,6 +4,7 @@
 //! this repository.
 
 mod crates;
+mod dependencies;
 mod documents;
 #[cfg(test)]
 mod house_rules;
@@ -13,8 +14,9 @@ mod repository;
 mod sources;
 
 pub use crates::{check_directions, check_lints};
+pub use dependencies::{check_licences, check_sources, check_versions};
 pub use documents::{check_commands, check_flags, check_names, check_targets};
 pub use imports::check_imports;
 pub use links::check_links;
-pub use repository::{Package, Repository, SourceFile};
+pub use repository::{Dependency, Package, Repository, SourceFile};
 pub use sources::{check_length, check_words};

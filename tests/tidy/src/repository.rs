@@ -1,7 +1,7 @@
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
 
 use serde_json::Value;
@@ -13,6 +13,8 @@ pub struct Repository {
     pub files: Vec<SourceFile>,
     /// The members of the workspace.
     pub packages: Vec<Package>,
+    /// All crates from outside that are built for this platform.
+    pub dependencies: Vec<Dependency>,
 }
 
 /// A text file.
@@ -39,6 +41,19 @@ pub struct Package {
     pub features: Vec<String>,
 }
 
+/// A crate from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Dependency {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// As its manifest has it; empty if it says nothing.
+    pub licence: String,
+    /// Where it comes from, such as `registry+…`; empty: a folder.
+    pub source: String,
+}
+
 /// Not part of the sources.
 const LEFT_OUT: [&str; 3] = ["target", ".git", ".cache"];
 /// What is read as text, by the end of its name.
@@ -61,7 +76,8 @@ impl Repository {
                 files.push(SourceFile { path: relative, text: fs::read_to_string(&path)? });
             }
         }
-        Ok(Self { files, packages: packages(&root)? })
+        let (packages, dependencies) = crates(&root)?;
+        Ok(Self { files, packages, dependencies })
     }
 
     /// The files whose path ends so.
@@ -89,15 +105,31 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-fn packages(root: &Path) -> io::Result<Vec<Package>> {
+fn crates(root: &Path) -> io::Result<(Vec<Package>, Vec<Dependency>)> {
+    // Without a platform Cargo would want to have those of all others too.
+    let compiler = output(Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV"))?;
+    let compiler = String::from_utf8_lossy(&compiler).into_owned();
+    let platform = compiler.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+    let arguments = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", platform];
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
-    let output = Command::new(cargo).args(arguments).current_dir(root).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    let metadata: Value = serde_json::from_slice(&output(Command::new(cargo).args(arguments).current_dir(root))?)?;
+    let (own, outside): (Vec<_>, Vec<_>) = list(&metadata["packages"])
+        .partition(|package| list(&metadata["workspace_members"]).any(|id| *id == package["id"]));
+    let packages = own.into_iter().map(|package| Package::from_metadata(package, root)).collect();
+    Ok((packages, outside.into_iter().map(Dependency::from_metadata).collect()))
+}
+
+fn output(command: &mut Command) -> io::Result<Vec<u8>> {
+    let Output { status, stdout, stderr } = command.output()?;
+    if status.success() { Ok(stdout) } else { Err(io::Error::other(String::from_utf8_lossy(&stderr).into_owned())) }
+}
+
+impl Dependency {
+    fn from_metadata(metadata: &Value) -> Self {
+        let [name, version, licence, source] =
+            ["name", "version", "license", "source"].map(|field| text(&metadata[field]).to_owned());
+        Self { name, version, licence, source }
     }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(list(&metadata["packages"]).map(|package| Package::from_metadata(package, root)).collect())
 }
 
 impl Package {
