@@ -1,5 +1,4 @@
 use kv_proto::v1::{ErrorInfo, ErrorReason};
-use prost::Message as _;
 
 use crate::Error;
 
@@ -77,13 +76,13 @@ impl From<ErrorInfo> for Failure {
 /// or the connection), and nothing is known of the request.
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
-        match ErrorInfo::decode(status.details()) {
-            Ok(info) if info.reason != 0 => info.into(),
-            _ if status.code() == tonic::Code::Unimplemented => {
+        match ErrorInfo::from_status(&status) {
+            Some(info) => info.into(),
+            None if status.code() == tonic::Code::Unimplemented => {
                 let message = format!("the node does not know this request: {}", status.message());
                 Self::of(ErrorReason::Refused, message, true, false)
             }
-            _ => Self::unanswered(describe(&status)),
+            None => Self::unanswered(describe(&status)),
         }
     }
 }
@@ -117,7 +116,7 @@ mod tests {
             actual_revision: 7,
             ..ErrorInfo::default()
         };
-        let details = info.encode_to_vec().into();
+        let details = info.to_details(tonic::Code::FailedPrecondition);
         let status = tonic::Status::with_details(tonic::Code::FailedPrecondition, "mismatch", details);
         let failure = Failure::from(status);
         assert!(failure.is_definite() && !failure.unanswered);

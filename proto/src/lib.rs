@@ -1,4 +1,7 @@
-//! The wire format of KvCluster, generated from `proto/kv/v1/*.proto`. Nothing else lives here.
+//! The wire format of KvCluster, generated from `proto/kv/v1/*.proto`. Nothing else lives here but how an error
+//! lies in a status.
+
+mod details;
 
 /// Messages, clients and servers of the package `kv.v1`.
 pub mod v1 {

@@ -7,6 +7,8 @@
 
 pub mod claims;
 mod cluster;
+pub mod failing;
+pub mod grpcurl;
 pub mod history;
 pub mod journal;
 pub mod ledger;

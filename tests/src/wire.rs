@@ -6,7 +6,6 @@ use bytes::Bytes;
 use kv_proto::v1::{
     ErrorInfo, GetRequest, OpenSessionRequest, PutRequest, PutResponse, RequestContext, kv_client::KvClient,
 };
-use prost::Message as _;
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
@@ -69,7 +68,7 @@ impl Wire {
 /// What a node says of its refusal; `None`: the status was made by gRPC or by the connection.
 #[must_use]
 pub fn info(status: &Status) -> Option<ErrorInfo> {
-    ErrorInfo::decode(status.details()).ok().filter(|info| info.reason != 0)
+    ErrorInfo::from_status(status)
 }
 
 /// The context of request `request` of a session.

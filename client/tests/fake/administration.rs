@@ -7,7 +7,6 @@ use kv_proto::v1::{
     RebuildZookeeperRequest, RebuildZookeeperResponse, ReplicaDescription, ShardDescription, SplitRequest,
     SplitResponse, cluster_server::Cluster,
 };
-use prost::Message as _;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Node, refusal};
@@ -59,7 +58,7 @@ impl Service {
 }
 
 fn check(found: bool) -> Result<(), Status> {
-    let details = refusal(ErrorReason::NoSuch).encode_to_vec().into();
+    let details = refusal(ErrorReason::NoSuch).to_details(Code::NotFound);
     if found { Ok(()) } else { Err(Status::with_details(Code::NotFound, "no such", details)) }
 }
 

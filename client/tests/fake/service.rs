@@ -7,7 +7,6 @@ use kv_proto::v1::{
     ScanRequest, WatchEvents, WatchRequest, kv_server::Kv, pipeline_request::Request as Ask,
     pipeline_response::Response as Answer,
 };
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -80,7 +79,7 @@ impl Service {
         match handle(&self.0, request).await {
             Outcome::Answer(Ok(answer)) => Ok(answer),
             Outcome::Answer(Err(info)) => {
-                let details = info.encode_to_vec().into();
+                let details = info.to_details(Code::FailedPrecondition);
                 Err(Status::with_details(Code::FailedPrecondition, info.message, details))
             }
             Outcome::Break => Err(Status::unavailable("broken on purpose")),
@@ -138,7 +137,7 @@ impl Kv for Service {
             "" => node.data().changes.len(),
             "too old" => {
                 let info = ErrorInfo { boundary: "anew".into(), ..refusal(ErrorReason::Compacted) };
-                return Err(Status::with_details(Code::OutOfRange, "too old", info.encode_to_vec().into()));
+                return Err(Status::with_details(Code::OutOfRange, "too old", info.to_details(Code::OutOfRange)));
             }
             number => number.parse().expect("a token of this node"),
         };

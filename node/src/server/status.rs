@@ -4,7 +4,6 @@ use bytes::Bytes;
 use kv_proto::v1::{ErrorInfo, ErrorReason, Location};
 use kv_types::InvalidKey;
 use tonic::{Code, Status};
-use tonic_prost::prost::Message as _;
 
 use crate::driver::request::Failure;
 
@@ -95,9 +94,7 @@ impl ErrorAnswer {
     /// What a peer answered, or what became of the connection to it. Only a failure to connect shows that the request was
     /// not sent.
     pub(crate) fn from_peer(address: &str, status: &Status) -> Self {
-        if let Ok(info) = ErrorInfo::decode(status.details())
-            && info.reason != 0
-        {
+        if let Some(info) = ErrorInfo::from_status(status) {
             return Self(Box::new(info));
         }
         let causes = causes(status);
@@ -191,8 +188,9 @@ impl From<InvalidKey> for ErrorAnswer {
 
 impl From<ErrorAnswer> for Status {
     fn from(error: ErrorAnswer) -> Self {
-        let details = error.0.encode_to_vec().into();
-        Self::with_details(code(error.reason()), error.0.message, details)
+        let code = code(error.reason());
+        let details = error.0.to_details(code);
+        Self::with_details(code, error.0.message, details)
     }
 }
 
@@ -219,7 +217,7 @@ mod tests {
 
     fn through_the_wire(failure: Failure) -> (Code, ErrorInfo) {
         let status = Status::from(ErrorAnswer::from(failure));
-        (status.code(), ErrorInfo::decode(status.details()).expect("details are an ErrorInfo"))
+        (status.code(), ErrorInfo::from_status(&status).expect("an ErrorInfo is in the details"))
     }
 
     #[test]
