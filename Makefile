@@ -26,7 +26,8 @@ shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: 
 	$(TARGET)/debug/kv-local $(ARGS)
 
 .PHONY: test
-test: lint build ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper
+test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper
+	# One build for all: it makes the programs too, since their packages have tests of programs.
 	$(CARGO) test --workspace --locked
 
 .PHONY: test-fast
