@@ -25,9 +25,9 @@ demo: build ## Shows election, copies, failover and recovery on a real ZooKeeper
 shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: ARGS="--nodes 3")
 	$(TARGET)/debug/kv-local $(ARGS)
 
+# One build for all: it makes the programs too, since their packages have tests of programs.
 .PHONY: test
 test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper
-	# One build for all: it makes the programs too, since their packages have tests of programs.
 	$(CARGO) test --workspace --locked
 
 .PHONY: test-fast
