@@ -42,6 +42,15 @@ impl KeyRange {
         Self { start, end }
     }
 
+    /// The keys that are of this range and not of `other`, in up to two ranges.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Vec<Self> {
+        let below = Self { start: Bytes::new(), end: Some(other.start.clone()) };
+        let above = other.end.clone().map(|end| Self { start: end, end: None });
+        let rest = [Some(below), above].into_iter().flatten().map(|part| self.intersection(&part));
+        rest.filter(|part| !part.is_empty()).collect()
+    }
+
     /// The two halves `[start, at)` and `[at, end)`; `None` unless both can hold a key.
     #[must_use]
     pub fn split(&self, at: &Bytes) -> Option<(Self, Self)> {
@@ -125,6 +134,15 @@ mod tests {
         assert_eq!((low, high), (range("a", "c"), range("c", "m")));
         assert_eq!(range("a", "m").split(&"a".into()), None);
         assert_eq!(range("a", "m").split(&"m".into()), None);
+    }
+
+    #[test]
+    fn a_range_without_another_is_what_lies_below_and_above() {
+        assert_eq!(range("b", "m").without(&range("d", "f")), [range("b", "d"), range("f", "m")]);
+        assert_eq!(range("b", "m").without(&range("a", "f")), [range("f", "m")]);
+        assert_eq!(range("b", "").without(&range("f", "")), [range("b", "f")]);
+        assert_eq!(range("b", "m").without(&range("x", "z")), [range("b", "m")]);
+        assert_eq!(range("b", "m").without(&KeyRange::all()), []);
     }
 
     #[test]

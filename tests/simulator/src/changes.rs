@@ -131,28 +131,23 @@ impl World {
         }
     }
 
-    pub(crate) fn ask_config(&mut self, node: usize, shard: ShardId, quorum: bool) {
+    pub(crate) fn ask_config(&mut self, node: usize, shard: ShardId) {
         if !self.is_connected(node) {
             return;
         }
         let delay = if self.rng.chance(50) { self.rng.skewed(500, 300_000) } else { self.rng.between(200, 3_000) };
         let life = self.nodes[node].life;
-        self.queue.push(self.now + delay, Event::Lookup { node, life, shard, quorum });
+        self.queue.push(self.now + delay, Event::Lookup { node, life, shard });
     }
 
     /// The moment at which a read sees a configuration; the answer takes its time again.
-    pub(crate) fn look_up(&mut self, node: usize, life: u64, shard: ShardId, quorum: bool) {
+    pub(crate) fn look_up(&mut self, node: usize, life: u64, shard: ShardId) {
         if !self.is_connected(node) {
             return;
         }
-        let stale = !quorum && self.rng.chance(300);
-        let age = if stale { 1 + self.rng.index(4) } else { 0 };
-        if stale {
-            self.coverage.count(Situation::StaleConfig);
-        }
-        let Some(config) = self.zookeeper.earlier(shard, age).cloned() else { return };
+        let Some(config) = self.zookeeper.config(shard).cloned() else { return };
         let delay = if self.rng.chance(50) { self.rng.skewed(500, 300_000) } else { self.rng.between(200, 3_000) };
-        let what = NodeEvent::Input(shard, Box::new(Input::Config { config, quorum }));
+        let what = NodeEvent::Input(shard, Box::new(Input::Config { config, quorum: true }));
         self.queue.push(self.now + delay, Event::Node { node, life: Some(life), what });
     }
 

@@ -30,7 +30,6 @@ pub(crate) enum Write {
     },
     /// With the table of the snapshot that the log starts after.
     Reset {
-        base: EntryId,
         history: EpochHistory,
         table: Box<Table>,
     },

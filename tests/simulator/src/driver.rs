@@ -53,9 +53,14 @@ impl World {
                 }
             }
             NodeEvent::Watch(shard) => {
+                // What a watch makes one read may be as old as the ZooKeeper server that is asked.
+                let age = if self.rng.chance(100) { 1 + self.rng.index(4) } else { 0 };
                 if self.is_connected(node)
-                    && let Some(config) = self.zookeeper.config(shard).cloned()
+                    && let Some(config) = self.zookeeper.earlier(shard, age).cloned()
                 {
+                    if age > 0 {
+                        self.coverage.count(Situation::StaleConfig);
+                    }
                     self.feed(node, shard, Input::Config { config, quorum: false });
                 }
             }
@@ -137,7 +142,6 @@ impl World {
 
     fn request(&mut self, node: usize, request: Request) {
         let shard = request.shard;
-        let time = self.nodes[node].time(self.now);
         let replica = self.nodes[node].replicas.get(&shard);
         let in_range = replica
             .and_then(|replica| replica.core.as_ref())
@@ -153,10 +157,8 @@ impl World {
             .is_broken_here(Rule::ValueAndLeaseOfOneTerm)
             .then(|| Answer::Value(replica.and_then(|replica| replica.table.get(&request.key))));
         let committed = self.ledgers.get(&shard).map_or(0, |ledger| ledger.last().seq.0);
-        let life = self.nodes[node].life;
-        let open = Open { node, life, shard, since: self.now, what: Waits::Client(request), committed };
+        let open = Open { node, since: self.now, what: Waits::Client(request), committed };
         let token = self.requests.open(open);
-        let _ = time;
         match what {
             Asked::Read { confirmed } => {
                 if let (Some(early), Some(replica)) = (early, self.nodes[node].replicas.get_mut(&shard)) {
@@ -196,10 +198,10 @@ impl World {
                     replica.table = Table::empty(shard);
                 }
                 let table = Box::new(replica.table.clone());
-                self.write(node, shard, ticket, Write::Reset { base, history, table });
+                self.write(node, shard, ticket, Write::Reset { history, table });
             }
             Effect::CompareAndSet { expected, new, split } => self.send_change(node, shard, expected, new, split),
-            Effect::ReadConfig { quorum } => self.ask_config(node, shard, quorum),
+            Effect::ReadConfig => self.ask_config(node, shard),
             Effect::Apply(committed) => self.apply(node, shard, committed),
             Effect::Serve(token) => self.serve(node, shard, token),
             Effect::Refuse { token, refusal } => {
@@ -289,6 +291,9 @@ impl World {
         let Waits::Client(request) = open.what else { return };
         let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
         let in_range = replica.core.as_ref().and_then(Core::config).is_some_and(|c| c.range.contains(&request.key));
+        if replica.core.as_ref().and_then(Core::config).is_some_and(|config| config.isr.len() == 1) {
+            self.coverage.count(Situation::SoleServer);
+        }
         let early = replica.read_early.remove(&token);
         let applied = replica.table.applied();
         let value = replica.table.get(&request.key);

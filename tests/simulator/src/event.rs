@@ -19,7 +19,7 @@ pub(crate) enum Event {
     /// A request to change a shard reaches ZooKeeper's leader.
     Change(Box<ChangeRequest>),
     /// ZooKeeper looks up a configuration for a node.
-    Lookup { node: usize, life: u64, shard: ShardId, quorum: bool },
+    Lookup { node: usize, life: u64, shard: ShardId },
     /// The master looks at the placement.
     Master,
     /// The next fault is due.

@@ -7,7 +7,7 @@ use kv_types::{Command, ShardId, Split};
 use crate::{
     coverage::Situation,
     event::{Event, node_of},
-    plan::{LEASE, Micros, SESSION_TIMEOUT},
+    plan::{LEASE, Micros},
     requests::{Open, Waits},
     world::{FIRST_SHARD, World, note},
 };
@@ -217,7 +217,7 @@ impl World {
         if !there || asked.is_paused(self.now) {
             return;
         }
-        let open = Open { node, life: asked.life, shard, since: self.now, what, committed: 0 };
+        let open = Open { node, since: self.now, what, committed: 0 };
         let token = self.requests.open(open);
         self.feed(node, shard, input(token));
     }

@@ -39,6 +39,10 @@ pub(crate) struct Session {
     pub(crate) registered: BTreeSet<VolumeId>,
     pub(crate) placement: BTreeMap<ShardId, Placement>,
     pub(crate) ceased: bool,
+    /// The node is about to stop, or believes it.
+    pub(crate) leaving: bool,
+    /// Other copies on the node come first, or so it believes.
+    pub(crate) waits: bool,
 }
 
 /// A node's copy of a shard.
@@ -53,8 +57,6 @@ pub(crate) struct Replica {
     pub(crate) synced_by: Micros,
     /// Values read before their leases were checked: only where that rule is broken.
     pub(crate) read_early: BTreeMap<Token, Answer>,
-    /// Made by a split whose configuration has not been seen in ZooKeeper yet.
-    pub(crate) unborn: bool,
     /// Numbers the snapshots asked for.
     pub(crate) snapshot_ask: u64,
     pub(crate) awaits_snapshot: bool,
@@ -111,7 +113,6 @@ impl Replica {
             surroundings: Arc::default(),
             synced_by: 0,
             read_early: BTreeMap::new(),
-            unborn: false,
             snapshot_ask: 0,
             awaits_snapshot: false,
             joining: false,

@@ -83,7 +83,10 @@ impl World {
     /// Whether another of `members` has written more than `volume`.
     fn is_outrun(&self, shard: ShardId, volume: VolumeId, members: &[VolumeId]) -> bool {
         let written = |volume: &VolumeId| {
-            self.nodes[node_of(*volume)].replicas.get(&shard).map_or(EntryId::ZERO, |replica| replica.disk.last_written())
+            self.nodes[node_of(*volume)]
+                .replicas
+                .get(&shard)
+                .map_or(EntryId::ZERO, |replica| replica.disk.last_written())
         };
         members.iter().any(|member| written(member) > written(&volume))
     }

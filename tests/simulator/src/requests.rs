@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use kv_replication::core::Token;
-use kv_types::ShardId;
 
 use crate::{event::Request, plan::Micros};
 
@@ -16,8 +15,6 @@ pub(crate) struct Requests {
 #[derive(Clone, Debug)]
 pub(crate) struct Open {
     pub(crate) node: usize,
-    pub(crate) life: u64,
-    pub(crate) shard: ShardId,
     pub(crate) since: Micros,
     pub(crate) what: Waits,
     /// How much was committed when it arrived: a read must not return less.
@@ -43,10 +40,6 @@ impl Requests {
     /// Takes a request that is answered now; `None`: it was answered before, or never asked.
     pub(crate) fn close(&mut self, token: Token) -> Option<Open> {
         self.open.remove(&token)
-    }
-
-    pub(crate) fn get(&self, token: Token) -> Option<&Open> {
-        self.open.get(&token)
     }
 
     /// What a process had open goes with it.

@@ -46,6 +46,13 @@ impl World {
         let peers = (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].up);
         let mut reached = peers.map(|peer| !self.network.is_cut(peer, node, now)).peekable();
         let reachable = reached.peek().is_none() || reached.any(|reached| reached);
+        if self.rng.chance(self.plan.wrong_hint_permille / 8) {
+            self.nodes[node].session.leaving = self.rng.chance(500);
+            self.nodes[node].session.waits = self.rng.chance(500);
+        }
+        if self.ending.healed_at.is_some() {
+            (self.nodes[node].session.leaving, self.nodes[node].session.waits) = (false, false);
+        }
         let wrong = self.rng.chance(self.plan.wrong_hint_permille / 8);
         for shard in self.shards_of(node) {
             let session = &self.nodes[node].session;
@@ -53,6 +60,8 @@ impl World {
                 zookeeper: connected,
                 ceased,
                 reachable: reachable != wrong,
+                leaving: session.leaving,
+                waits: session.waits,
                 registered: session.registered.clone(),
                 placement: session.placement.get(&shard).cloned(),
             };

@@ -157,7 +157,7 @@ impl World {
             Event::Resume(node) => self.resume(node),
             Event::Start(node) => self.start(node),
             Event::Change(request) => self.change(*request),
-            Event::Lookup { node, life, shard, quorum } => self.look_up(node, life, shard, quorum),
+            Event::Lookup { node, life, shard } => self.look_up(node, life, shard),
             Event::Master => self.master(),
             Event::Fault => self.next_fault(),
             Event::Heal => self.heal(),

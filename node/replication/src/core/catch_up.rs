@@ -21,13 +21,10 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) {
         self.compared.insert(from, history.last());
-        if epoch > self.known_epoch() {
-            self.read_config_sometimes(now, effects);
-        }
+        self.note_epoch(now, epoch, effects);
         if self.term.is_none() {
             // A torn copy compares logs with every member, whoever leads.
-            let body =
-                Body::Reject { promised: self.promise.current(), history: self.log.history().clone() };
+            let body = Body::Reject { promised: self.promise.current(), history: self.log.history().clone() };
             self.send(from, epoch, body, effects);
             return;
         }

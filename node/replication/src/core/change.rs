@@ -16,7 +16,7 @@ impl Core {
             ChangeState::Unknown(since) => {
                 if now.since(since) >= retry {
                     term.change.state = ChangeState::Unknown(now);
-                    self.read_config(now, true, effects);
+                    self.read_config(now, effects);
                 }
                 return;
             }
@@ -48,9 +48,10 @@ impl Core {
             placement.is_some_and(|placement| placement.replicas.iter().all(|placed| config.is_in_sync(*placed)));
         let stays = |peer: &VolumeId| {
             let follower = term.followers.get(peer);
-            let gone = follower.is_none_or(|follower| self.is_silent(now, follower) || follower.void);
+            let told = follower.is_some_and(|follower| follower.void || follower.leaving);
+            let gone = follower.is_none_or(|follower| self.is_silent(now, follower)) || told;
             // A primary that nobody reaches from outside is itself the one to be replaced.
-            let removable = self.surroundings.reachable || follower.is_some_and(|follower| follower.void);
+            let removable = self.surroundings.reachable || told;
             let unplaced = replaced && placement.is_some_and(|placement| !placement.replicas.contains(peer));
             *peer == self.me || !(gone && removable || unplaced)
         };
@@ -75,7 +76,7 @@ impl Core {
         let caught_up = follower.matched >= self.commit || !self.rules.hold(Rule::JoinerCaughtUp);
         let open = self.barrier_committed() || !self.rules.hold(Rule::JoinAfterBarrier);
         let alive = self.surroundings.registered.contains(&peer) && !self.is_silent(now, follower);
-        open && caught_up && alive && follower.flow == Flow::Streaming && !follower.void
+        open && caught_up && alive && follower.flow == Flow::Streaming && !follower.void && !follower.leaving
     }
 
     /// From here on, *before* the compare-and-set is sent, commits and reads need old ∪ new. **\[M\]**
@@ -131,7 +132,7 @@ impl Core {
             self.count_needed();
             self.advance_commit(now, effects);
         }
-        self.read_config(now, true, effects);
+        self.read_config(now, effects);
     }
 
     /// The old epoch was in force after the question: another attempt can't do harm.

@@ -51,11 +51,8 @@ pub enum Effect {
         /// To be created in the same step.
         split: Option<(ShardId, ShardConfig)>,
     },
-    /// Read the shard's znode; answered by [`super::Input::Config`].
-    ReadConfig {
-        /// `sync` first.
-        quorum: bool,
-    },
+    /// Read the shard's znode as it is now (`sync`, then read); answered by [`super::Input::Config`].
+    ReadConfig,
     /// Apply committed entries to the table and answer their requests.
     Apply(Vec<Committed>),
     /// Read the table now and answer: the replica is primary and its leases hold at this very moment.

@@ -60,9 +60,7 @@ impl Core {
             self.reject(from, epoch, effects);
             return false;
         }
-        if epoch > self.known_epoch() {
-            self.read_config_sometimes(now, effects);
-        }
+        self.note_epoch(now, epoch, effects);
         if self.term.is_some() {
             self.step_down(effects);
         }
@@ -78,6 +76,12 @@ impl Core {
             self.tell_place(now, effects);
         }
         true
+    }
+
+    /// Whether this copy is a learner whose turn has not come.
+    pub(super) fn waits(&self) -> bool {
+        let in_sync = self.known.as_ref().is_none_or(|known| known.config.is_in_sync(self.me));
+        self.surroundings.waits && !in_sync
     }
 
     fn reject(&self, to: VolumeId, epoch: Epoch, effects: &mut Vec<Effect>) {
@@ -245,15 +249,33 @@ impl Core {
             self.known_epoch()
         };
         let received = self.following.matched;
-        self.send(from, epoch, Body::HeartbeatAck(Grant { stamp, round, received, matched, void: self.void }), effects);
+        self.send(
+            from,
+            epoch,
+            Body::HeartbeatAck(Grant {
+                stamp,
+                round,
+                received,
+                matched,
+                void: self.void,
+                leaving: self.surroundings.leaving,
+            }),
+            effects,
+        );
     }
 
     pub(super) fn tick_follower(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let silent = |at: Option<Time>| at.is_none_or(|at| now.since(at) >= self.settings.lease / 2);
+        let lease = self.settings.lease;
+        let silent = |at: Option<Time>| at.is_none_or(|at| now.since(at) >= lease / 2);
         // A copy that is void or torn goes on asking until the primary knows.
         let unsettled = (self.void || self.torn) && !self.following.snapshot;
-        if (silent(self.following.heard_at) || unsettled) && silent(self.following.asked_at) {
+        if (silent(self.following.heard_at) || unsettled) && silent(self.following.asked_at) && !self.waits() {
             self.ask_to_follow(now, effects);
+            // Nobody answers: what is known may be out of date.
+            let rests = |at: Time| now.since(at) < lease * 2;
+            if silent(self.following.heard_at) && !self.config_asked_at.is_some_and(rests) {
+                self.read_config(now, effects);
+            }
         }
         self.consider_takeover(now, effects);
         self.consider_self_join(now, effects);

@@ -88,4 +88,6 @@ pub struct Grant {
     pub matched: Seq,
     /// As in [`Body::Follow`], which may have been lost.
     pub void: bool,
+    /// The follower's node is about to stop.
+    pub leaving: bool,
 }

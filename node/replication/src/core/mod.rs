@@ -194,7 +194,12 @@ impl Core {
             return;
         }
         if let Body::Wake = body {
-            self.read_config(now, true, effects);
+            self.read_config(now, effects);
+            return;
+        }
+        if self.waits() && !matches!(body, Body::Follow { .. } | Body::Reject { .. }) {
+            // Its primary is not to be told that this copy is there: it would be brought up to date.
+            self.note_epoch(now, epoch, effects);
             return;
         }
         if lineage != self.lineage {
@@ -252,7 +257,12 @@ impl Core {
             }
             return;
         }
-        if config.lineage != self.lineage {
+        if config.lineage < self.lineage {
+            // Read from a server that lags behind the force-promote this copy comes from.
+            self.read_config_sometimes(now, effects);
+            return;
+        }
+        if config.lineage > self.lineage {
             self.on_lineage(&config, effects);
         }
         self.takeover = None;
@@ -327,7 +337,7 @@ impl Core {
             self.step_down(effects);
         }
         if was_ceased && !self.surroundings.ceased {
-            self.read_config(now, true, effects);
+            self.read_config(now, effects);
         }
     }
 
@@ -363,16 +373,22 @@ impl Core {
         self.known.as_ref().map_or(Epoch(0), |known| known.config.epoch)
     }
 
-    fn read_config(&mut self, now: Time, quorum: bool, effects: &mut Vec<Effect>) {
+    fn read_config(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.config_asked_at = Some(now);
-        effects.push(Effect::ReadConfig { quorum });
+        effects.push(Effect::ReadConfig);
+    }
+
+    fn note_epoch(&mut self, now: Time, epoch: Epoch, effects: &mut Vec<Effect>) {
+        if epoch > self.known_epoch() {
+            self.read_config_sometimes(now, effects);
+        }
     }
 
     /// As often as retries go: what asks for it may come with every message.
     fn read_config_sometimes(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let rests = |at: Time| now.since(at) < self.settings.retry_after();
         if !self.config_asked_at.is_some_and(rests) {
-            self.read_config(now, true, effects);
+            self.read_config(now, effects);
         }
     }
 

@@ -74,7 +74,7 @@ impl Core {
         grant: Grant,
         effects: &mut Vec<Effect>,
     ) {
-        let Grant { stamp, round, received, matched, void } = grant;
+        let Grant { stamp, round, received, matched, void, leaving } = grant;
         // A stamp of the future is not ours.
         if stamp > now || !self.heard(now, from, epoch) {
             return;
@@ -91,7 +91,7 @@ impl Core {
             if let Some((sent_at, sent)) = follower.heartbeat
                 && sent_at == stamp
             {
-                follower.void = void;
+                (follower.void, follower.leaving) = (void, leaving);
                 if received < sent {
                     // Entries sent before that heartbeat have not arrived.
                     follower.resend_after(received);

@@ -105,6 +105,12 @@ pub struct Surroundings {
     /// Whether peers reach this node from outside. A primary that they don't reach removes nobody: it is itself the
     /// one to be replaced (protocol, section 3).
     pub reachable: bool,
+    /// The node is about to stop: its primaries remove it before it goes, so that nothing waits for it, and it takes
+    /// over nothing any more.
+    pub leaving: bool,
+    /// A copy that is not in sync waits: others on this node come first. A returning node brings its `bkpdata` up to
+    /// date before its `data` (protocol, section 6).
+    pub waits: bool,
     /// Volumes of registered nodes.
     pub registered: BTreeSet<VolumeId>,
     /// Where copies of this shard should be.

@@ -64,7 +64,7 @@ impl Core {
         let grant_over = mine
             || now >= self.following.granted_until + self.stagger(config)
             || !self.rules.hold(Rule::TakeoverWaitsForGrant);
-        let able = self.surroundings.zookeeper && !self.surroundings.ceased;
+        let able = self.surroundings.zookeeper && !self.surroundings.ceased && !self.surroundings.leaving;
         in_sync
             && !self.void
             && grant_over
@@ -117,7 +117,7 @@ impl Core {
     pub(super) fn on_takeover_unknown(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if let Some(takeover) = &mut self.takeover {
             takeover.state = State::Resting(now + self.settings.retry_after());
-            self.read_config(now, true, effects);
+            self.read_config(now, effects);
         }
     }
 

@@ -90,6 +90,7 @@ pub(super) enum Request {
 pub(super) struct Follower {
     pub(super) incarnation: Option<u64>,
     pub(super) void: bool,
+    pub(super) leaving: bool,
     pub(super) flow: Flow,
     /// The next entry to send.
     pub(super) next: Seq,
@@ -166,6 +167,7 @@ impl Follower {
         Self {
             incarnation: None,
             void: false,
+            leaving: false,
             flow: Flow::Streaming,
             next,
             base: Seq(next.0.saturating_sub(1)),

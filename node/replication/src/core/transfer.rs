@@ -195,6 +195,7 @@ impl Core {
         };
         let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(home));
         let alive = self.surroundings.registered.contains(&home)
+            && !follower.leaving
             && now.since(follower.heard_at) <= self.settings.heartbeat_every() * 3;
         // Entries in flight at this moment are brought over while requests are held; a long tail is not.
         let near = last.0 - follower.matched.0.min(last.0) <= 4096;

@@ -227,7 +227,7 @@ impl Core {
         if promised > term.epoch {
             if term.change.refused == Refused::No {
                 term.change.refused = Refused::Seen;
-                self.read_config(now, true, effects);
+                self.read_config(now, effects);
             }
         }
     }
