@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
 };
 
@@ -22,9 +23,9 @@ impl Arguments {
         let flags = [
             ("--name", "kv-0".to_owned()),
             ("--zookeeper", format!("{NOWHERE}/kvclusters/bad-input")),
-            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--listen", free_address()),
             ("--advertise", "127.0.0.1:7400".to_owned()),
-            ("--http", "127.0.0.1:0".to_owned()),
+            ("--http", free_address()),
             ("--data", path("data")),
             ("--bkpdata", path("bkpdata")),
         ];
@@ -68,6 +69,12 @@ impl Arguments {
     pub async fn refused(&self, code: i32, words: &[&str]) {
         says(&self.run().await, code, words);
     }
+}
+
+/// Nobody listens there just now.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it listens").to_string()
 }
 
 /// That a program ended with this exit code, and that its last line has all of `words` in it.

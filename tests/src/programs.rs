@@ -18,6 +18,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Ended {
     /// Its exit code; `None`: a signal.
     pub code: Option<i32>,
+    /// Standard output.
+    pub output: String,
     /// Standard output and standard error.
     pub text: String,
 }
@@ -61,6 +63,7 @@ pub async fn run_to_end(program: &Path, arguments: &[&str]) -> Ended {
     let output = timeout(ENDS_WITHIN, command.output()).await;
     let output = output.unwrap_or_else(|_| panic!("{} {arguments:?} does not end", program.display()));
     let Output { status, stdout, stderr } = output.expect("the program starts");
-    let text = [&stdout[..], &stderr[..]].map(String::from_utf8_lossy).join("");
-    Ended { code: status.code(), text }
+    let [output, errors] = [&stdout[..], &stderr[..]].map(String::from_utf8_lossy);
+    let text = format!("{output}{errors}");
+    Ended { code: status.code(), output: output.into_owned(), text }
 }

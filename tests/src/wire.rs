@@ -4,7 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use kv_proto::v1::{
-    ErrorInfo, GetRequest, OpenSessionRequest, PutRequest, PutResponse, RequestContext, kv_client::KvClient,
+    BatchOperation, BatchRequest, ErrorInfo, GetRequest, HandoverRequest, MoveRequest, OpenSessionRequest,
+    PutOperation, PutRequest, PutResponse, RequestContext, SplitRequest, batch_operation::Operation,
+    cluster_client::ClusterClient, kv_client::KvClient,
 };
 use tonic::{
     Status,
@@ -18,6 +20,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Wire {
     kv: KvClient<Channel>,
+    cluster: ClusterClient<Channel>,
 }
 
 impl Wire {
@@ -28,7 +31,8 @@ impl Wire {
     #[must_use]
     pub fn to(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL").timeout(WITHIN);
-        Self { kv: KvClient::new(endpoint.connect_lazy()) }
+        let channel = endpoint.connect_lazy();
+        Self { kv: KvClient::new(channel.clone()), cluster: ClusterClient::new(channel) }
     }
 
     /// One unary put.
@@ -53,6 +57,44 @@ impl Wire {
     pub async fn get(&self, key: impl Into<Bytes>, context: RequestContext) -> Result<Option<Bytes>, Status> {
         let request = GetRequest { key: key.into(), context: Some(context), ..GetRequest::default() };
         Ok(self.kv.clone().get(request).await?.into_inner().entry.map(|entry| entry.value))
+    }
+
+    /// Puts in one batch.
+    ///
+    /// # Errors
+    /// The node's answer, or the connection's failure.
+    pub async fn batch(&self, puts: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<u64, Status> {
+        let operations = puts.into_iter().map(|(key, value)| {
+            let put = PutOperation { key, value, ..PutOperation::default() };
+            BatchOperation { operation: Some(Operation::Put(put)) }
+        });
+        let request = BatchRequest { operations: operations.collect(), ..BatchRequest::default() };
+        Ok(self.kv.clone().batch(request).await?.into_inner().revision)
+    }
+
+    /// A planned handover.
+    ///
+    /// # Errors
+    /// The node's answer, or the connection's failure.
+    pub async fn handover(&self, shard: u64, target: &str) -> Result<(), Status> {
+        let request = HandoverRequest { shard, target: target.to_owned() };
+        self.cluster.clone().handover(request).await.map(drop)
+    }
+
+    /// A split.
+    ///
+    /// # Errors
+    /// The node's answer, or the connection's failure.
+    pub async fn split(&self, shard: u64, at: impl Into<Bytes>) -> Result<(), Status> {
+        self.cluster.clone().split(SplitRequest { shard, at: at.into() }).await.map(drop)
+    }
+
+    /// Another home for a shard.
+    ///
+    /// # Errors
+    /// The node's answer, or the connection's failure.
+    pub async fn move_home(&self, shard: u64, home: &str) -> Result<(), Status> {
+        self.cluster.clone().r#move(MoveRequest { shard, home: home.to_owned() }).await.map(drop)
     }
 
     /// A session of the shard that keeps `key`.
