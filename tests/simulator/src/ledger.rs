@@ -57,11 +57,12 @@ impl Ledger {
     fn commit(&mut self, entry: &Entry) -> Result<Option<Self>, (Invariant, String)> {
         let (outcome, split) = self.table.apply(entry);
         let took_effect = matches!(&outcome, Outcome::Applied { revision, .. } if *revision == entry.id.seq);
-        if took_effect && let Some(value) = put_value(entry) {
-            if let Some(before) = self.effects.insert(value.clone(), entry.id.seq) {
-                let text = format!("{value:?} was applied at {before} and again by {:?}", entry.id);
-                return Err((Invariant::Once, text));
-            }
+        if took_effect
+            && let Some(value) = put_value(entry)
+            && let Some(before) = self.effects.insert(value.clone(), entry.id.seq)
+        {
+            let text = format!("{value:?} was applied at {before} and again by {:?}", entry.id);
+            return Err((Invariant::Once, text));
         }
         self.entries.push(entry.clone());
         self.outcomes.push(outcome);

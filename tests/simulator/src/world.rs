@@ -204,6 +204,7 @@ impl World {
         self.effects = effects;
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "it sends to a node, and converts nothing")]
     pub(crate) fn to_node(&mut self, delay: Micros, node: usize, what: NodeEvent) {
         let life = Some(self.nodes[node].life);
         self.queue.push(self.now + delay, Event::Node { node, life, what });

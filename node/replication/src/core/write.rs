@@ -224,11 +224,9 @@ impl Core {
             return;
         };
         follower.heard_at = now;
-        if promised > term.epoch {
-            if term.change.refused == Refused::No {
-                term.change.refused = Refused::Seen;
-                self.read_config(now, effects);
-            }
+        if promised > term.epoch && term.change.refused == Refused::No {
+            term.change.refused = Refused::Seen;
+            self.read_config(now, effects);
         }
     }
 }
