@@ -115,6 +115,18 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Whether a primary elsewhere waits for acknowledgements of a copy here.
+    pub(super) fn is_counted_on(&self) -> bool {
+        let mine = self.shared.volumes.each_ref().map(|volume| volume.id);
+        let view = self.cluster().view();
+        let counted = |config: &ShardConfig| {
+            !mine.contains(&config.primary) && mine.iter().any(|volume| config.is_in_sync(*volume))
+        };
+        view.shards.values().any(|seen| counted(&seen.value))
+    }
+}
+
 /// The in-sync follower that is alive and lags least.
 fn best_follower(driver: &Driver, replica: &Arc<Replica>) -> Option<VolumeId> {
     let report = replica.lock().core.report(driver.shared.now());

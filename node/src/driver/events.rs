@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 /// Bytes of keys and values that are kept for each copy.
 pub(crate) const KEPT_BYTES: usize = 1 << 20;
+/// Changes that are kept however large they are: a watch must have time to take the last ones.
+const KEPT_LEAST: usize = 4;
 
 /// A change of a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,8 +92,10 @@ impl Events {
             self.events.push_back(event);
         }
         self.until = until;
-        while self.bytes > KEPT_BYTES {
-            let Some(event) = self.events.pop_front() else { break };
+        while self.bytes > KEPT_BYTES && self.events.len() > KEPT_LEAST {
+            // The last entry is whole or not here at all.
+            let last = self.events.back().map(|event| event.revision);
+            let Some(event) = self.events.pop_front_if(|event| Some(event.revision) != last) else { break };
             self.bytes -= event.size();
             self.since = Seq(event.revision);
             // Events of one entry go together.
@@ -117,7 +121,13 @@ impl Events {
                 found.push(event.clone());
             }
         }
-        Ok((found, self.until))
+        // A copy that has only just begun to lead may not have applied all that the last one had.
+        Ok((found, self.until.max(seq)))
+    }
+
+    /// Has watches look again: whether the copy leads, and which keys.
+    pub(super) fn wake(&self) {
+        self.changed.send_modify(|_| {});
     }
 
     /// Tells when there is more.
@@ -163,5 +173,22 @@ mod tests {
         assert_eq!((one.len(), until), (1, Seq(19)));
         let (none, until) = events.after(Seq(18), &KeyRange::prefix(b"x"), 1).expect("is kept");
         assert_eq!((none.len(), until), (0, Seq(20)));
+        let (ahead, until) = events.after(Seq(25), &KeyRange::all(), 1).expect("it was told by another copy");
+        assert_eq!((ahead.len(), until), (0, Seq(25)), "it never goes back");
+    }
+
+    #[test]
+    fn the_last_changes_are_kept_however_large() {
+        let mut events = Events::new(Seq(0));
+        for revision in 1..=10 {
+            events.push(Seq(revision), [event(revision, 2 * KEPT_BYTES)].into_iter());
+        }
+        let (kept, _) = events.after(Seq(6), &KeyRange::all(), 100).expect("the last four are kept");
+        assert_eq!(kept.len(), KEPT_LEAST);
+        assert_eq!(events.after(Seq(5), &KeyRange::all(), 100), Err(Compacted { since: Seq(6) }));
+        let batch = (0..20).map(|_| event(11, KEPT_BYTES));
+        events.push(Seq(11), batch);
+        let (kept, until) = events.after(Seq(10), &KeyRange::all(), 1).expect("the last entry is whole");
+        assert_eq!((kept.len(), until), (20, Seq(11)));
     }
 }

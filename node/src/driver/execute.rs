@@ -39,7 +39,7 @@ impl State {
             }
             Effect::Reset { base, history, ticket } => self.reset(shared, replica, base, &history, ticket),
             Effect::CompareAndSet { expected, new, split } => compare_and_set(shared, replica, expected, new, split),
-            Effect::ReadConfig { quorum } => self.read_config(shared, replica, quorum),
+            Effect::ReadConfig => self.read_config(shared, replica),
             Effect::Apply(committed) => self.apply(shared, replica, committed),
             Effect::Serve(token) => {
                 if let Some(Pending::Client(request, responder)) = self.pending.remove(&token) {
@@ -76,6 +76,7 @@ impl State {
                 replica.set_leads(leads);
                 if !leads {
                     self.expiring = false;
+                    self.events.wake();
                 }
                 shared.routes_changed();
             }
@@ -116,6 +117,7 @@ impl State {
             incarnation: self.incarnation,
             void,
             torn: self.core.is_torn(),
+            birth: self.birth.clone(),
         }
     }
 
@@ -163,10 +165,10 @@ impl State {
         }
     }
 
-    fn read_config(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, quorum: bool) {
+    fn read_config(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>) {
         if self.config_read.under_way {
             // What is under way may have been read before the question.
-            self.config_read.again = Some(quorum | self.config_read.again.unwrap_or(false));
+            self.config_read.again = true;
             return;
         }
         self.config_read.under_way = true;
@@ -175,13 +177,13 @@ impl State {
             let read = shared.cluster().quorum_read(replica.shard).await;
             let mut state = replica.lock();
             state.config_read.under_way = false;
-            let again = state.config_read.again.take();
+            let again = std::mem::take(&mut state.config_read.again);
             match read {
                 Ok(config) => state.step(&shared, &replica, Input::Config { config, quorum: true }),
                 Err(error) => warn!(shard = %replica.shard, %error, "configuration could not be read"),
             }
-            if let Some(quorum) = again {
-                state.read_config(&shared, &replica, quorum);
+            if again {
+                state.read_config(&shared, &replica);
             }
         });
     }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kv_cluster::{ClusterEvent, View};
 use kv_replication::{apply::Machine, core::Input};
-use kv_types::{EntryId, EpochHistory, KeyRange, ShardId, VolumeId};
+use kv_storage::Birth;
+use kv_types::{EntryId, EpochHistory, ShardConfig, ShardId, VolumeId};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
@@ -52,7 +53,13 @@ impl Manager {
                     }
                     self.follow_view().await;
                 }
-                () = self.shared.changed.notified() => self.refresh_routes(&self.shared.cluster().view()),
+                () = self.shared.changed.notified() => {
+                    let view = self.shared.cluster().view();
+                    for (shard, seen) in &view.shards {
+                        self.tell(*shard, &seen.value);
+                    }
+                    self.refresh_routes(&view);
+                }
                 Some((replica, why)) = self.rebuilds.recv() => self.rebuild(&replica, &why),
                 _ = tick.tick() => {
                     self.follow_view().await;
@@ -68,14 +75,23 @@ impl Manager {
         }
     }
 
-    fn tell(&self, shard: ShardId, config: &kv_types::ShardConfig) {
+    fn tell(&self, shard: ShardId, config: &ShardConfig) {
         for volume in &self.shared.volumes {
-            let Some(replica) = self.shared.replica(shard, volume.id) else { continue };
+            let Some(replica) = self.copy_of(shard, volume.id, config) else { continue };
             let known = replica.lock().core.config().map(|config| config.epoch);
             if known.is_none_or(|known| known < config.epoch) {
                 replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
             }
         }
+    }
+
+    /// The copy here of a shard with this configuration. What a split has made is one only if it is the split that has
+    /// brought the shard about: others of the same id were called off.
+    fn copy_of(&self, shard: ShardId, volume: VolumeId, config: &ShardConfig) -> Option<Arc<Replica>> {
+        let of_split = |birth: &Birth| birth.epoch.next() == config.epoch && birth.range.start == config.range.start;
+        let replica = self.shared.replica(shard, volume)?;
+        let is_copy = replica.lock().birth.as_ref().is_none_or(of_split);
+        is_copy.then_some(replica)
     }
 
     async fn follow_view(&mut self) {
@@ -97,7 +113,7 @@ impl Manager {
             for volume in &self.shared.volumes {
                 let placed = placement.is_some_and(|placement| placement.replicas.contains(&volume.id));
                 let in_sync = config.is_in_sync(volume.id);
-                if !(placed || in_sync) || self.shared.replica(*shard, volume.id).is_some() {
+                if !(placed || in_sync) || self.copy_of(*shard, volume.id, config).is_some() {
                     continue;
                 }
                 let first = config.epoch.0 == 1;
@@ -110,6 +126,9 @@ impl Manager {
                 let void = in_sync && !first;
                 if void {
                     warn!(%shard, folder = %volume.folder, "copy counts as in sync but is not here: it starts over");
+                }
+                if let Some(left_over) = self.shared.replica(*shard, volume.id) {
+                    self.empty_volume(&left_over, "left over from a split that was called off");
                 }
                 let replica = self.shared.make_empty(*shard, volume, void);
                 replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
@@ -126,10 +145,17 @@ impl Manager {
         for ((shard, volume), replica) in self.shared.replicas().iter() {
             let placed = view.placements.get(shard).is_some_and(|placement| placement.value.replicas.contains(volume));
             let seen = view.shards.get(shard).is_some_and(|config| config.value.is_in_sync(*volume));
-            let known = replica.lock().core.config().is_some_and(|config| config.is_in_sync(*volume));
+            let (known, birth) = {
+                let state = replica.lock();
+                (state.core.config().is_some_and(|config| config.is_in_sync(*volume)), state.birth.clone())
+            };
+            // Until the parent's epoch is above that of the split, it may still come about.
+            let decided =
+                |birth: &Birth| view.shards.get(&birth.parent).is_none_or(|parent| parent.value.epoch > birth.epoch);
             let key = (*shard, *volume);
             let since = *self.unplaced.get(&key).unwrap_or(&Instant::now());
-            if placed || seen || known && view.shards.contains_key(shard) {
+            let kept = placed || seen || known && view.shards.contains_key(shard);
+            if kept || !birth.as_ref().is_none_or(decided) {
                 continue;
             }
             if since.elapsed() < UNPLACED_GRACE {
@@ -175,8 +201,6 @@ impl Manager {
         let mut state = replica.lock();
         state.broken.get_or_insert_with(|| why.to_owned());
         replica.set_leads(false);
-        let range = state.core.config().map_or_else(KeyRange::all, |config| config.range.clone());
-        let space = state.space;
         state.machine = Machine::new(shard, self.shared.limits, kv_replication::apply::Sessions::default());
         let void = kv_storage::ReplicaState { void: true, ..volume.state_of(shard) };
         let handed = volume.volume.put_state(shard, void);
@@ -189,7 +213,7 @@ impl Manager {
         if let Err(error) = volume.volume.table().write(batch) {
             warn!(%shard, %error, "applied row was not deleted");
         }
-        delete_rows(replica, space, &range);
+        delete_rows(&self.shared, replica);
     }
 
     /// A learner is brought up to date from the log as long as it reaches back to where the learner is.

@@ -11,6 +11,7 @@ mod execute;
 mod expiry;
 mod force;
 mod manager;
+mod order;
 pub mod peers;
 mod reads;
 mod rebuild;
@@ -36,7 +37,7 @@ use kv_types::{Limits, NodeName, ShardId};
 use tokio::sync::{oneshot, watch};
 
 pub use start::{DriverOptions, StartError};
-pub use watching::{Subscription, WatchFailure};
+pub use watching::{Position, Subscription, WatchFailure};
 
 use request::{Answer, Failure, Request, Responder, Route};
 use shared::Shared;

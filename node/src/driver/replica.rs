@@ -12,8 +12,8 @@ use kv_replication::{
     apply::Machine,
     core::{Core, Effect, Input, Ticket as CoreTicket, Token},
 };
-use kv_storage::{Space, Ticket as VolumeTicket};
-use kv_types::{Command, EntryId, Operation, RequestId, ShardConfig, ShardId, Write};
+use kv_storage::{Birth, Space, Ticket as VolumeTicket};
+use kv_types::{Command, EntryId, KeyRange, Operation, RequestId, ShardConfig, ShardId, Write};
 use tokio::sync::oneshot;
 
 use super::{
@@ -29,6 +29,8 @@ pub(crate) struct Replica {
     pub(crate) volume: Arc<OpenVolume>,
     state: Mutex<State>,
     leads: AtomicBool,
+    /// Which rows of the volume's table are this copy's. A lock of its own, taken last: other copies ask for it.
+    rows: Mutex<(Space, KeyRange)>,
 }
 
 /// What the lock of a [`Replica`] guards. Whoever holds it runs the core and carries out its effects: a value is read
@@ -46,6 +48,8 @@ pub(crate) struct State {
     pub(crate) expiring: bool,
     /// Of the configuration that was persisted last.
     pub(crate) persisted: Option<ShardConfig>,
+    /// The copy was made by a split, and its own configuration has not been seen: it hears no messages until then.
+    pub(crate) birth: Option<Birth>,
     /// Why this copy does nothing any more: it is being made anew.
     pub(crate) broken: Option<String>,
     pub(super) pending: HashMap<Token, Pending>,
@@ -69,7 +73,7 @@ pub(super) enum Pending {
 #[derive(Default)]
 pub(super) struct ConfigRead {
     pub(super) under_way: bool,
-    pub(super) again: Option<bool>,
+    pub(super) again: bool,
 }
 
 impl Replica {
@@ -80,7 +84,12 @@ impl Replica {
         machine: Machine,
         start: Start,
     ) -> Arc<Self> {
-        let Start { space, applied, incarnation, config } = start;
+        let Start { space, applied, incarnation, config, birth } = start;
+        let range = match (&config, &birth) {
+            (Some(config), _) => config.range.clone(),
+            (None, Some(birth)) => birth.range.clone(),
+            (None, None) => KeyRange::all(),
+        };
         let state = State {
             core,
             machine,
@@ -91,6 +100,7 @@ impl Replica {
             was_in_sync: false,
             expiring: false,
             persisted: config,
+            birth,
             broken: None,
             pending: HashMap::new(),
             tickets: VecDeque::new(),
@@ -99,7 +109,17 @@ impl Replica {
             dirty: false,
             effects: Vec::new(),
         };
-        Arc::new(Self { shard, volume, state: Mutex::new(state), leads: AtomicBool::new(false) })
+        let (leads, rows) = (AtomicBool::new(false), Mutex::new((space, range)));
+        Arc::new(Self { shard, volume, state: Mutex::new(state), leads, rows })
+    }
+
+    /// Which rows of the volume's table are this copy's.
+    pub(super) fn rows(&self) -> (Space, KeyRange) {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_rows(&self, space: Space, range: KeyRange) {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = (space, range);
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -159,6 +179,7 @@ pub(super) struct Start {
     pub(super) applied: EntryId,
     pub(super) incarnation: u64,
     pub(super) config: Option<ShardConfig>,
+    pub(super) birth: Option<Birth>,
 }
 
 enum Admitted {
@@ -169,7 +190,8 @@ enum Admitted {
 impl State {
     /// Steps the core until nothing follows any more.
     pub(super) fn step(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, input: Input) {
-        if self.broken.is_some() {
+        let unborn = self.birth.is_some() && matches!(input, Input::Message(_));
+        if self.broken.is_some() || unborn {
             return;
         }
         let mut inputs = VecDeque::from([input]);
@@ -188,8 +210,11 @@ impl State {
         let Some(config) = self.core.config() else { return };
         self.was_in_sync |= config.is_in_sync(replica.volume.id);
         if self.persisted.as_ref().is_none_or(|persisted| persisted.epoch != config.epoch) {
+            replica.set_rows(self.space, config.range.clone());
+            self.birth = None;
             self.persisted = Some(config.clone());
             self.persist_state(shared, replica);
+            self.events.wake();
             shared.routes_changed();
         }
     }

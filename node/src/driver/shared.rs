@@ -14,8 +14,8 @@ use kv_replication::{
     apply::{Machine, Sessions},
     core::{Core, Recovered, Rules, Settings, Time},
 };
-use kv_storage::{Pressure, ReplicaState, Space};
-use kv_types::{EntryId, EpochHistory, Limits, Lineage, NodeName, ShardConfig, ShardId, Split, VolumeId};
+use kv_storage::{Birth, Pressure, ReplicaState, Space};
+use kv_types::{EntryId, EpochHistory, KeyRange, Limits, Lineage, NodeName, ShardConfig, ShardId, Split, VolumeId};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(super) changed: Notify,
     pub(super) rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
     pub(super) ceased: AtomicBool,
+    /// The node was asked to stop.
+    pub(super) leaving: AtomicBool,
     pub(super) reachable: AtomicBool,
     fatal: watch::Sender<Option<String>>,
     clock: BoottimeClock,
@@ -81,6 +83,7 @@ impl Shared {
             changed: Notify::new(),
             rebuilds,
             ceased: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
             fatal: watch::Sender::new(None),
             clock: BoottimeClock,
@@ -181,7 +184,7 @@ impl Shared {
         if let Err(refused) = volume.volume.put_state(shard, state) {
             self.fatal(format!("the log took no record: {refused}"));
         }
-        let start = Start { space, applied: EntryId::ZERO, incarnation: self.incarnation, config: None };
+        let start = Start { space, applied: EntryId::ZERO, incarnation: self.incarnation, config: None, birth: None };
         let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
         self.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), Arc::clone(&replica))));
         replica
@@ -201,10 +204,19 @@ impl Shared {
         events: Events,
     ) -> Result<(), kv_storage::Refused> {
         let (child, volume) = (split.child, &parent.volume);
-        if self.replica(child, volume.id).is_some() {
-            return Ok(());
+        if let Some(there) = self.replica(child, volume.id) {
+            let mut state = there.lock();
+            if state.core.config().is_some() {
+                return Ok(());
+            }
+            // Left over from a split that was called off, of this shard or another that took the same id.
+            state.broken = Some("made anew by another split".to_owned());
         }
+        let (_, of_parent) = parent.rows();
+        let range = KeyRange { start: split.at.clone(), end: of_parent.end };
+        let birth = Birth { parent: parent.shard, epoch: base.epoch, range };
         let state = ReplicaState {
+            birth: Some(birth.clone()),
             promised: base.epoch,
             lineage,
             space,
@@ -216,7 +228,8 @@ impl Shared {
         let recovered = Recovered { promised: base.epoch, lineage, history, applied: base.seq, ..Recovered::empty() };
         let core = self.recovered_core(volume.id, recovered);
         let machine = Machine::new(child, self.limits, sessions);
-        let start = Start { space, applied: base, incarnation: self.incarnation, config: None };
+        let birth = Some(birth);
+        let start = Start { space, applied: base, incarnation: self.incarnation, config: None, birth };
         let replica = Replica::new(child, Arc::clone(volume), core, machine, start);
         replica.lock().events = events;
         self.edit_replicas(|replicas| drop(replicas.insert((child, volume.id), replica)));

@@ -207,15 +207,25 @@ async fn install(
     let base = EntryId::new(header.base_epoch, header.base_seq);
     let history = wire::decode_history(header.history).map_err(|error| error.to_string())?;
     let table = replica.volume.volume.table();
-    let mut batch = Batch::default();
-    batch.put(rows::applied_key(shard), rows::encode_entry_id(base));
-    table.write(batch).map_err(|error| error.to_string())?;
+    {
+        // Under the lock: a copy that starts over meanwhile takes the applied position back.
+        let state = replica.lock();
+        if state.space != space {
+            return Err("the copy has started over meanwhile".into());
+        }
+        let mut batch = Batch::default();
+        batch.put(rows::applied_key(shard), rows::encode_entry_id(base));
+        table.write(batch).map_err(|error| error.to_string())?;
+    }
     let flushing = Arc::clone(table);
     // The log starts anew after the snapshot, so all of it must be on the disk.
     let flushed = tokio::task::spawn_blocking(move || flushing.flush()).await.map_err(|error| error.to_string())?;
     flushed.map_err(|error| error.to_string())?;
     let sessions = load_sessions(&**table, shard).map_err(|error| error.to_string())?;
     let mut state = replica.lock();
+    if state.space != space {
+        return Err("the copy has started over meanwhile".into());
+    }
     state.machine = Machine::new(shard, shared.limits, sessions);
     state.applied = base;
     state.events.restart(base.seq);

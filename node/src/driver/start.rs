@@ -37,6 +37,11 @@ use super::{
 
 /// Bytes of table blocks in memory, shared by the two volumes.
 const BLOCK_CACHE_BYTES: u64 = 32 << 20;
+/// How long a stopping node waits until no primary counts on its copies any more, so that no write waits for a node that
+/// is gone.
+const LEAVE_LIMIT: Duration = Duration::from_millis(1500);
+/// How often it looks.
+const LEFT_POLL: Duration = Duration::from_millis(5);
 /// How long a stopping node hands over what it leads, at most.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
 
@@ -214,10 +219,19 @@ impl Running {
     /// Hands over what the node leads, leaves the cluster (the master's role last), and closes the volumes.
     pub async fn stop(self) {
         let Self { driver, tasks } = self;
+        driver.shared.leaving.store(true, std::sync::atomic::Ordering::Release);
         match timeout(HAND_OVER_LIMIT, driver.hand_over_all()).await {
             Ok(0) => info!("all shards are handed over"),
             Ok(left) => warn!(left, "shards without another copy in sync were not handed over"),
             Err(_) => warn!("not all shards were handed over in time"),
+        }
+        let left = async {
+            while driver.is_counted_on() {
+                tokio::time::sleep(LEFT_POLL).await;
+            }
+        };
+        if timeout(LEAVE_LIMIT, left).await.is_err() {
+            info!("other nodes still count on copies here: their primaries remove them soon");
         }
         if let Err(error) = driver.cluster().shutdown().await {
             warn!(%error, "the node's entry goes with its session");
@@ -257,7 +271,7 @@ fn take_up(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredRepli
     let core = shared.recovered_core(volume.id, recovered);
     let machine = Machine::new(shard, shared.limits, sessions);
     let space = if state.space == Space(0) { volume.new_space() } else { state.space };
-    let start = Start { space, applied, incarnation: shared.incarnation, config: state.config };
+    let start = Start { space, applied, incarnation: shared.incarnation, config: state.config, birth: state.birth };
     let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
     shared.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), replica)));
     Ok(())

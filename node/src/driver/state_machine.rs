@@ -8,7 +8,7 @@ use kv_replication::{
     core::Committed,
 };
 use kv_storage::{Batch, Direction, Space, Table, TableError, rows};
-use kv_types::{EntryId, KeyRange, Outcome, SessionId, ShardId, Split, StoredOutcome};
+use kv_types::{EntryId, Outcome, SessionId, ShardId, Split, StoredOutcome};
 use prost::Message as _;
 use tracing::{error, warn};
 
@@ -76,11 +76,12 @@ impl State {
             if let Err(error) = flushed {
                 return self.cannot_apply(shared, replica, &error.to_string());
             }
+            self.applied = applied.last;
+            self.events.push(applied.last.seq, applied.changes.iter().filter_map(Event::of));
+            // The child takes the parent's events along: all of them.
             if let Some(split) = &applied.split {
                 self.make_child(shared, replica, split, applied.last);
             }
-            self.applied = applied.last;
-            self.events.push(applied.last.seq, applied.changes.iter().filter_map(Event::of));
             let answered = tokens[done..].iter().zip(applied.outcomes);
             for (token, outcome) in answered {
                 done += 1;
@@ -169,7 +170,7 @@ impl State {
 
     /// Empties the copy: new rows go to a new space, the old ones are deleted in the background.
     pub(super) fn start_over(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>) {
-        let old = std::mem::replace(&mut self.space, replica.volume.new_space());
+        self.space = replica.volume.new_space();
         self.machine = Machine::new(replica.shard, shared.limits, Sessions::default());
         self.applied = EntryId::ZERO;
         self.events.restart(kv_types::Seq(0));
@@ -178,20 +179,34 @@ impl State {
         if let Err(error) = replica.volume.volume.table().write(batch) {
             shared.fatal(format!("the table took no batch: {error}"));
         }
-        let range = self.persisted.as_ref().map_or_else(KeyRange::all, |config| config.range.clone());
-        delete_rows(replica, old, &range);
+        delete_rows(shared, replica);
+        let (_, range) = replica.rows();
+        replica.set_rows(self.space, range);
         self.persist_state(shared, replica);
     }
 }
 
-/// Deletes a copy's rows in the background. Spaces may be shared with shards split from it, so only its own range goes.
-pub(super) fn delete_rows(replica: &Arc<Replica>, space: Space, range: &KeyRange) {
+/// Deletes a copy's rows: those of the duplicate table at once, since the next copy of the shard has its own under the
+/// same keys; the data in the background. A split leaves several shards in one space, so what another copy in it has stays.
+pub(super) fn delete_rows(shared: &Shared, replica: &Arc<Replica>) {
+    let (space, range) = replica.rows();
+    let mut ranges = vec![range];
+    for ((shard, volume), other) in shared.replicas().iter() {
+        let (of_other, kept) = other.rows();
+        if *shard != replica.shard && *volume == replica.volume.id && of_other == space {
+            ranges = ranges.iter().flat_map(|range| range.without(&kept)).collect();
+        }
+    }
+    for range in [rows::session_range(replica.shard), rows::result_range(replica.shard, None)] {
+        if let Err(error) = replica.volume.volume.table().delete_range(&range) {
+            shared.fatal(format!("the duplicate table of an emptied copy could not be deleted: {error}"));
+        }
+    }
     let replica = Arc::clone(replica);
-    let range = rows::data_range(space, range);
     tokio::task::spawn_blocking(move || {
-        let sessions = [rows::session_range(replica.shard), rows::result_range(replica.shard, None)];
-        for range in [range].iter().chain(&sessions) {
-            if let Err(error) = replica.volume.volume.table().delete_range(range) {
+        for range in ranges {
+            let deleted = replica.volume.volume.table().delete_range(&rows::data_range(space, &range));
+            if let Err(error) = deleted {
                 warn!(shard = %replica.shard, %error, "rows of an emptied copy were not deleted");
             }
         }

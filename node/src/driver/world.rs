@@ -10,11 +10,12 @@ use std::{
 use kv_cluster::View;
 use kv_proto::v1;
 use kv_replication::core::{Input, Surroundings, Time};
-use kv_types::{ShardId, VolumeId};
+use kv_types::{Folder, ShardId, VolumeId};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{
+    order::Order,
     peers::{PeerSight, Sight},
     shared::Shared,
 };
@@ -25,11 +26,15 @@ pub(super) struct World {
     heartbeat_at: Option<Time>,
     unreachable_since: Option<Time>,
     gave_up_membership: bool,
+    order: Order,
 }
 
 impl World {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, told: BTreeMap::new(), heartbeat_at: None, unreachable_since: None, gave_up_membership: false }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let [data, bkpdata] = [&shared.volumes[0], &shared.volumes[1]].map(|volume| volume.id);
+        let order = Order::new(data, bkpdata, shared.now());
+        let told = BTreeMap::new();
+        Self { shared, told, heartbeat_at: None, unreachable_since: None, gave_up_membership: false, order }
     }
 
     pub(super) async fn run(mut self) {
@@ -44,7 +49,7 @@ impl World {
             self.heartbeat(now, &sight);
             self.judge_zookeeper(&view, &sight);
             self.judge_reach(now, &sight);
-            self.tell(&view);
+            self.tell(now, &view);
         }
     }
 
@@ -125,16 +130,20 @@ impl World {
         }
     }
 
-    fn tell(&mut self, view: &View) {
+    fn tell(&mut self, now: Time, view: &View) {
         let registered: BTreeSet<VolumeId> =
             view.members.iter().flat_map(|member| [member.info.data, member.info.bkpdata]).collect();
         let zookeeper = self.shared.cluster().age() < self.shared.cluster().session_timeout() / 3;
         let replicas = self.shared.replicas();
+        let data_waits = self.order.data_waits(now, view, &replicas);
+        let leaving = self.shared.leaving.load(Ordering::Acquire);
         for ((shard, volume), replica) in replicas.iter() {
             let surroundings = Surroundings {
                 zookeeper,
                 ceased: self.shared.is_ceased(),
                 reachable: self.shared.reachable.load(Ordering::Acquire),
+                leaving,
+                waits: data_waits && replica.volume.folder == Folder::Data,
                 registered: registered.clone(),
                 placement: view.placements.get(shard).map(|placement| placement.value.clone()),
             };

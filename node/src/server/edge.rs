@@ -1,6 +1,9 @@
 //! What all handlers share.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use kv_proto::v1::{
     ErrorReason, pipeline_request::Request as WireRequest, pipeline_response::Response as WireResponse,
@@ -22,6 +25,11 @@ use super::{
 };
 use crate::driver::Driver;
 
+/// Connections to each other node for watches alone: each carries at most [`super::MAX_STREAMS`] of them.
+const WATCH_LANES: usize = 4;
+/// Watches that other nodes may have here for each of their clients': one of all keys is passed on once for each shard.
+const PEERS_WATCHES: usize = 16;
+
 /// The node's side of all clients.
 pub(crate) struct Edge {
     pub(crate) driver: Driver,
@@ -37,6 +45,9 @@ pub(crate) struct Edge {
     unary: Semaphore,
     passed_on: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    peers_watches: Arc<Semaphore>,
+    watch_channels: [Channels; WATCH_LANES],
+    lane: AtomicUsize,
 }
 
 impl Edge {
@@ -44,7 +55,9 @@ impl Edge {
     pub(crate) fn new(driver: Driver, options: ServerOptions, metrics: Metrics) -> Self {
         let cluster = driver.cluster().cluster_uuid().to_string();
         let intake = Arc::new(Intake::new(cluster, *driver.limits(), options.request_timeout));
-        let channels = Arc::new(Channels::new(options.max_message_bytes(driver.limits())));
+        let max_message_bytes = options.max_message_bytes(driver.limits());
+        let channels = Arc::new(Channels::new(max_message_bytes));
+        let peers_watches = options.max_watchers.saturating_mul(PEERS_WATCHES).min(Semaphore::MAX_PERMITS);
         let router = Router::new(driver.clone(), Arc::clone(&intake), Arc::clone(&channels), metrics.clone());
         Self {
             intake,
@@ -55,6 +68,9 @@ impl Edge {
             unary: Semaphore::new(options.max_in_flight),
             passed_on: Arc::new(Semaphore::new(options.max_in_flight)),
             watchers: Arc::new(Semaphore::new(options.max_watchers)),
+            peers_watches: Arc::new(Semaphore::new(peers_watches)),
+            watch_channels: std::array::from_fn(|_| Channels::new(max_message_bytes)),
+            lane: AtomicUsize::new(0),
             driver,
             options,
             metrics,
@@ -97,6 +113,26 @@ impl Edge {
             let bound = self.options.max_watchers;
             ErrorAnswer::exhausted(format!("{bound} watches are open, the bound (--max-watchers): close one first"))
         })
+    }
+
+    /// Room for a watch that another node passes on.
+    pub(crate) fn admit_peers_watch(&self) -> Result<OwnedSemaphorePermit, ErrorAnswer> {
+        Arc::clone(&self.peers_watches).try_acquire_owned().map_err(|_| {
+            let bound = self.options.max_watchers.saturating_mul(PEERS_WATCHES);
+            let text =
+                format!("other nodes have {bound} watches here, the bound ({PEERS_WATCHES} times --max-watchers)");
+            ErrorAnswer::exhausted(text)
+        })
+    }
+
+    /// The connections that a watch uses. Requests have others: thousands of watches do not keep them from a node.
+    pub(crate) const fn watch_channels(&self, lane: usize) -> &Channels {
+        &self.watch_channels[lane % WATCH_LANES]
+    }
+
+    /// Spreads watches over the connections.
+    pub(crate) fn next_lane(&self) -> usize {
+        self.lane.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -54,9 +54,13 @@ impl ErrorAnswer {
 
     /// The watch's token is older than the kept log; `token` is where to start anew.
     pub(crate) fn compacted(message: impl Into<String>, token: Bytes) -> Self {
-        let mut error = Self::new(ErrorReason::Compacted, true, message);
-        error.0.boundary = token;
-        error
+        Self::new(ErrorReason::Compacted, true, message).with_token(token)
+    }
+
+    /// With the token by which a watch goes on.
+    pub(crate) fn with_token(mut self, token: Bytes) -> Self {
+        self.0.boundary = token;
+        self
     }
 
     /// The node is at fault.

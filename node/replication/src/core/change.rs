@@ -48,7 +48,8 @@ impl Core {
             placement.is_some_and(|placement| placement.replicas.iter().all(|placed| config.is_in_sync(*placed)));
         let stays = |peer: &VolumeId| {
             let follower = term.followers.get(peer);
-            let told = follower.is_some_and(|follower| follower.void || follower.leaving);
+            // Where all stop together the ISR stays as it is.
+            let told = follower.is_some_and(|follower| follower.void || follower.leaving && !self.surroundings.leaving);
             let gone = follower.is_none_or(|follower| self.is_silent(now, follower)) || told;
             // A primary that nobody reaches from outside is itself the one to be replaced.
             let removable = self.surroundings.reachable || told;

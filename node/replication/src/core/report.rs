@@ -45,7 +45,7 @@ pub struct FollowerReport {
     pub volume: VolumeId,
     /// What it has acknowledged.
     pub matched: Seq,
-    /// Whether it was heard of lately.
+    /// Whether it was heard of lately, and is not about to stop.
     pub alive: bool,
 }
 
@@ -64,7 +64,7 @@ impl Core {
                     .map(|(volume, follower)| FollowerReport {
                         volume: *volume,
                         matched: follower.matched,
-                        alive: now.since(follower.heard_at) <= self.settings.shrink_after(),
+                        alive: !follower.leaving && now.since(follower.heard_at) <= self.settings.shrink_after(),
                     })
                     .collect(),
             },
@@ -110,6 +110,18 @@ impl Core {
     pub fn needed_from(&self) -> Option<Seq> {
         let term = self.term.as_ref()?;
         Some(term.followers.values().map(|follower| follower.matched.next()).min().unwrap_or(self.log.last().seq))
+    }
+
+    /// The last entry of the log.
+    #[must_use]
+    pub fn last(&self) -> EntryId {
+        self.log.last()
+    }
+
+    /// Whether a snapshot is being fetched.
+    #[must_use]
+    pub const fn awaits_snapshot(&self) -> bool {
+        self.following.snapshot
     }
 
     /// The epoch history up to what is applied: what a snapshot of the table goes with.

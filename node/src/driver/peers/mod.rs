@@ -66,8 +66,10 @@ impl Peers {
             });
             return;
         }
-        let down =
-            matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. } | Body::SnapshotNeeded { .. } | Body::Wake);
+        let down = matches!(
+            message.body,
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::SnapshotNeeded { .. } | Body::Wake
+        );
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
         let Some(owner) = owners.get(&message.to) else { return };
         let peers = self.lock();

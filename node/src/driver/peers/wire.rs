@@ -32,13 +32,14 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
         Body::Heartbeat { stamp, commit, sent, round } => {
             WireBody::Heartbeat(v1::Heartbeat { stamp: stamp.0, commit: commit.0, sent_seq: sent.0, round })
         }
-        Body::HeartbeatAck(Grant { stamp, round, received, matched, void }) => {
+        Body::HeartbeatAck(Grant { stamp, round, received, matched, void, leaving }) => {
             WireBody::HeartbeatAck(v1::HeartbeatAck {
                 stamp: stamp.0,
                 round,
                 received_seq: received.0,
                 matched_seq: matched.0,
                 void,
+                leaving,
             })
         }
         Body::Reject { promised, history } => {
@@ -78,9 +79,9 @@ pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malform
         WireBody::Heartbeat(v1::Heartbeat { stamp, commit, sent_seq, round }) => {
             Body::Heartbeat { stamp: Time(stamp), commit: Seq(commit), sent: Seq(sent_seq), round }
         }
-        WireBody::HeartbeatAck(v1::HeartbeatAck { stamp, round, received_seq, matched_seq, void }) => {
+        WireBody::HeartbeatAck(v1::HeartbeatAck { stamp, round, received_seq, matched_seq, void, leaving }) => {
             let (received, matched) = (Seq(received_seq), Seq(matched_seq));
-            Body::HeartbeatAck(Grant { stamp: Time(stamp), round, received, matched, void })
+            Body::HeartbeatAck(Grant { stamp: Time(stamp), round, received, matched, void, leaving })
         }
         WireBody::Reject(v1::Reject { promised_epoch, history }) => {
             Body::Reject { promised: Epoch(promised_epoch), history: decode_history(history)? }
@@ -168,6 +169,7 @@ mod tests {
             received: Seq(3),
             matched: Seq(4),
             void: true,
+            leaving: true,
         }));
         survives(Body::Reject { promised: Epoch(4), history });
         survives(Body::SnapshotNeeded { incarnation: 7, needed: Seq(3) });

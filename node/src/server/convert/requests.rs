@@ -71,7 +71,12 @@ impl Intake {
 
     /// How long the request may be tried for.
     pub(crate) fn timeout(&self, request: &WireRequest) -> Duration {
-        match context(request).map_or(0, |context| context.timeout_millis) {
+        self.time_limit(context(request).map_or(0, |context| context.timeout_millis))
+    }
+
+    /// How long is tried what its client waits `millis` for; 0: it has not said.
+    pub(crate) fn time_limit(&self, millis: u32) -> Duration {
+        match millis {
             0 => self.timeout,
             millis => Duration::from_millis(millis.into()).min(MAX_TIMEOUT),
         }

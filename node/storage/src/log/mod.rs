@@ -39,7 +39,7 @@ pub(crate) use record::Record;
 pub(crate) use replay::{Replay, ReplayError, Replayed};
 pub use replicas::Misfit;
 pub use segment::FORMAT as SEGMENT_FORMAT;
-pub use state::ReplicaState;
+pub use state::{Birth, ReplicaState};
 pub use stats::{LATENCY_CLASSES, LogStats};
 
 /// Numbers what was handed to the log of a volume, ascending in the order of the log.

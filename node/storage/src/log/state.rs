@@ -1,4 +1,4 @@
-use kv_types::{Epoch, Lineage, ShardConfig};
+use kv_types::{Epoch, KeyRange, Lineage, ShardConfig, ShardId};
 use serde::{Deserialize, Serialize};
 
 use crate::Space;
@@ -21,4 +21,18 @@ pub struct ReplicaState {
     pub void: bool,
     /// A non-empty torn tail was cut, and the log has not been compared with the other members' since.
     pub torn: bool,
+    /// Where it comes from, until its own configuration is known.
+    pub birth: Option<Birth>,
+}
+
+/// The origin of a copy that a split has made, and that nobody has named a copy of its shard yet: the split may still be
+/// called off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth {
+    /// The shard that was split.
+    pub parent: ShardId,
+    /// Its epoch at the split. The child's first is the one after.
+    pub epoch: Epoch,
+    /// What the child is to have of it.
+    pub range: KeyRange,
 }

@@ -18,6 +18,7 @@ pub(super) fn run(open: impl Fn() -> Arc<dyn Table>) {
     snapshots_stay_as_they_were(&*open());
     ranges_are_deleted(&*open());
     sizes_are_about_right(&*open());
+    sizes_of_many_ranges_add_up(&*open());
     readers_see_whole_batches(&open());
     for seed in 0..8 {
         agrees_with_a_map(&*open(), seed);
@@ -141,6 +142,43 @@ fn sizes_are_about_right(table: &dyn Table) {
         assert!((250_000..=1_000_000).contains(&size), "{size} of {range}");
     }
     assert_eq!(table.approximate_size(&range("c", "")), 0);
+}
+
+/// Shards in one volume: 40 of 50 KB, of which every second is in memory at first, and one of 5 rows in their midst.
+fn sizes_of_many_ranges_add_up(table: &dyn Table) {
+    const RANGES: u32 = 40;
+    const BYTES: u64 = 50_000;
+    let name = |range: u32| Bytes::from(format!("{range:03}"));
+    let fill = |range: u32| {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(range.into());
+        let mut rows = Batch::default();
+        for row in 0..BYTES / 100 {
+            // What can't be compressed.
+            rows.put(format!("{range:03}-{row:05}"), (0..91).map(|_| random.random()).collect::<Vec<u8>>());
+        }
+        table.write(rows).unwrap();
+    };
+    (0..RANGES).step_by(2).for_each(fill);
+    let mut tiny = Batch::default();
+    for row in 0..5 {
+        tiny.put(format!("020~{row}"), "tiny");
+    }
+    table.write(tiny).unwrap();
+    table.flush().unwrap();
+    (1..RANGES).step_by(2).for_each(fill);
+    for step in ["half in memory", "all written"] {
+        let sizes: Vec<_> = (0..RANGES)
+            .map(|range| table.approximate_size(&KeyRange { start: name(range), end: Some(name(range + 1)) }))
+            .collect();
+        for size in &sizes {
+            assert!((BYTES / 2..=BYTES * 2).contains(size), "{step}: {size} instead of {BYTES}: {sizes:?}");
+        }
+        let (sum, whole) = (sizes.iter().sum::<u64>(), table.approximate_size(&KeyRange::all()));
+        assert!((whole / 2..=whole * 2).contains(&sum), "{step}: {sum} in all, {whole} the whole");
+        let size = table.approximate_size(&range("020~", "021"));
+        assert!(size < BYTES / 4, "{step}: five rows count as {size}");
+        table.flush().unwrap();
+    }
 }
 
 fn readers_see_whole_batches(table: &Arc<dyn Table>) {

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -15,7 +15,9 @@ use kv_types::KeyRange;
 use lsm_tree::{AbstractTree as _, AnyTree, SeqNo, SequenceNumberCounter};
 
 use super::{
-    Batch, Pressure, Snapshot, Table, TableError, TableEvent, TableStats, manifest,
+    Batch, Pressure, Snapshot, Table, TableError, TableEvent, TableStats,
+    fences::Fences,
+    manifest,
     memtable::{BatchNumber, Memtable},
     snapshot::LsmSnapshot,
     stored::{self, Reader},
@@ -52,6 +54,7 @@ pub(super) struct Shared {
     pub(super) options: LsmOptions,
     /// Reads the newest version without waiting for the tree.
     reader: RwLock<Reader>,
+    fences: Fences,
     pub(super) visible: SequenceNumberCounter,
     pub(super) memory: RwLock<Memory>,
     pub(super) writes: Mutex<Writes>,
@@ -127,6 +130,7 @@ impl LsmTable {
         let shared = Arc::new(Shared {
             runs: AtomicU64::new(tree.l0_run_count() as u64),
             reader: RwLock::new(stored::reader(&tree)),
+            fences: Fences::default(),
             tree,
             folder: folder.to_owned(),
             options,
@@ -197,11 +201,12 @@ impl Table for LsmTable {
     }
 
     fn approximate_size(&self, range: &KeyRange) -> u64 {
-        let in_memory: u64 = {
+        let memtables: Vec<Arc<Memtable>> = {
             let memory = read(&self.shared.memory);
-            let all = std::iter::once(&memory.active).chain(memory.frozen.iter().map(|(memtable, _)| memtable));
-            all.map(|memtable| memtable.approximate_size(range)).sum()
+            let frozen = memory.frozen.iter().map(|(memtable, _)| memtable);
+            std::iter::once(&memory.active).chain(frozen).cloned().collect()
         };
+        let in_memory: u64 = memtables.iter().map(|memtable| memtable.size(range)).sum();
         let version = self.shared.tree.current_version();
         let on_disk = version.iter_tables().map(|table| {
             let (first, last) = (table.metadata.key_range.min(), table.metadata.key_range.max());
@@ -209,11 +214,15 @@ impl Table for LsmTable {
             if below || last.as_ref() < range.start.as_ref() {
                 return 0;
             }
-            let whole = range.contains(first) && range.contains(last);
-            // Of a table that only overlaps nobody knows: half is never wrong by more than that.
-            if whole { table.metadata.file_size } else { table.metadata.file_size / 2 }
+            if range.contains(first) && range.contains(last) {
+                return table.metadata.file_size;
+            }
+            // Damage is found and told when rows are read.
+            self.shared.fences.size(table, range).unwrap_or(table.metadata.file_size / 2)
         });
-        in_memory + on_disk.sum::<u64>()
+        let on_disk: u64 = on_disk.sum();
+        self.shared.fences.retain(&version.iter_tables().map(lsm_tree::Table::id).collect::<BTreeSet<_>>());
+        in_memory + on_disk
     }
 
     fn flush(&self) -> Result<(), TableError> {

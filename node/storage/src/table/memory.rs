@@ -58,7 +58,7 @@ impl Table for MemoryTable {
     }
 
     fn approximate_size(&self, range: &KeyRange) -> u64 {
-        self.shared.memtable.approximate_size(range)
+        self.shared.memtable.size(range)
     }
 
     fn flush(&self) -> Result<(), TableError> {

@@ -113,20 +113,29 @@ impl Memtable {
         (visible, rest)
     }
 
-    /// Bytes of the rows of `range`, from a part of them.
-    pub(super) fn approximate_size(&self, range: &KeyRange) -> u64 {
-        const SAMPLED: usize = 1000;
+    /// Bytes of the keys and values of `range`. Counted in pieces, between which writers come in.
+    pub(super) fn size(&self, range: &KeyRange) -> u64 {
+        const PIECE: usize = 1000;
         if range.is_empty() {
             return 0;
         }
         let end = range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = read(&self.rows);
-        let size =
-            |(key, versions): (&Bytes, &Versions)| (key.len() + versions.value.as_ref().map_or(0, Bytes::len)) as u64;
-        let mut in_range = rows.range::<Bytes, _>((Bound::Included(&range.start), end)).map(size);
-        let sampled: u64 = in_range.by_ref().take(SAMPLED).sum();
-        // More than the sample: a memtable is small, so all of it is near enough.
-        if in_range.next().is_some() { self.bytes().max(sampled) / 2 } else { sampled }
+        let mut start = Bound::Included(range.start.clone());
+        let mut bytes = 0;
+        loop {
+            let rows = read(&self.rows);
+            let mut counted = 0;
+            let mut last = None;
+            for (key, versions) in rows.range::<Bytes, _>((start.as_ref(), end)).take(PIECE) {
+                counted += 1;
+                bytes += (key.len() + versions.value.as_ref().map_or(0, Bytes::len)) as u64;
+                last = Some(key);
+            }
+            match last {
+                Some(key) if counted == PIECE => start = Bound::Excluded(key.clone()),
+                _ => return bytes,
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod fences;
 mod lsm;
 mod manifest;
 mod memory;
@@ -67,7 +68,9 @@ pub trait Table: Send + Sync {
         Ok(deleted)
     }
 
-    /// About how many bytes the rows of `range` take; within a factor of two for more than a few memtables.
+    /// About how many bytes the rows of `range` take, older versions that are still there included. Those of ranges that
+    /// lie side by side add up to that of the whole; each is right to about a five-hundredth of the files that it shares
+    /// with others.
     fn approximate_size(&self, range: &KeyRange) -> u64;
 
     /// Returns when all that was written before is on the disk.
