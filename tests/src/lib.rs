@@ -11,6 +11,7 @@ pub mod failing;
 pub mod grpcurl;
 pub mod history;
 pub mod journal;
+pub mod kvctl;
 pub mod ledger;
 pub mod outage;
 pub mod programs;
