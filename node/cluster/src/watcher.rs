@@ -77,12 +77,7 @@ impl Watcher {
 
     /// Until the connection is over or something fails.
     async fn follow(&mut self, connection: &Connection) -> Result<()> {
-        let root = self.session.layout().root().to_owned();
-        let asked = root.clone();
-        let mut watcher = self
-            .session
-            .call(&root, |client| async move { client.watch(&asked, AddWatchMode::PersistentRecursive).await })
-            .await?;
+        let mut watcher = self.watch().await?;
         self.reload().await?;
         let mut reloads = interval_at(Instant::now() + RELOAD_EVERY, RELOAD_EVERY);
         reloads.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,7 +91,10 @@ impl Watcher {
                     EventType::Session => match event.session_state {
                         SessionState::Disconnected => self.disconnected().await,
                         // What happened in between is not delivered (ZOOKEEPER-4698).
-                        SessionState::SyncConnected => self.reload().await?,
+                        SessionState::SyncConnected => {
+                            watcher = self.watch().await?;
+                            self.reload().await?;
+                        }
                         state if state.is_terminated() => return Ok(()),
                         _ => {}
                     },
@@ -108,6 +106,7 @@ impl Watcher {
                         }
                         if session_changed.is_some() || paths.len() >= BATCH {
                             self.disconnected().await;
+                            watcher = self.watch().await?;
                             self.reload().await?;
                         } else {
                             self.refresh(paths).await?;
@@ -116,6 +115,17 @@ impl Watcher {
                 },
             }
         }
+    }
+
+    /// Sets the watch, also where there is one already: zookeeper-client 0.11.2 does not set persistent watches again when
+    /// it reconnects in the same session. The old watcher is to be dropped after this, since that removes its watch unless
+    /// there is another.
+    async fn watch(&self) -> Result<PersistentWatcher> {
+        let root = self.session.layout().root().to_owned();
+        let asked = root.clone();
+        self.session
+            .call(&root, |client| async move { client.watch(&asked, AddWatchMode::PersistentRecursive).await })
+            .await
     }
 
     async fn disconnected(&mut self) {

@@ -269,7 +269,8 @@ impl World {
 
     /// `kvctl force-promote`: only when all members of the old ISR are gone and have ceased.
     fn force(&mut self, node: usize, shard: ShardId) {
-        if !self.plan.forces || self.forced || !self.zookeeper.placement.contains_key(&FIRST_SHARD) {
+        // What a forced shard has lost is worked out from its entries, and a child's begin in its parent.
+        if !self.plan.forces || self.forced || shard != FIRST_SHARD {
             return;
         }
         let Some(config) = self.zookeeper.config(shard).cloned() else { return };
