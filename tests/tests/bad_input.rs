@@ -1,5 +1,7 @@
 //! What users get wrong: each mistake has an error that names it and says what to do.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},

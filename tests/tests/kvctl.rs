@@ -1,5 +1,7 @@
 //! kvctl on a running cluster: what it prints, what it does, how it ends.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use bytes::Bytes;

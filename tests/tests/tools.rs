@@ -1,5 +1,7 @@
 //! What users have already: grpcurl and ZooKeeper's own shell.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{path::Path, time::Duration};
 
 use kv_tests::{
