@@ -32,13 +32,16 @@ const ANEW_LIMIT: Duration = Duration::from_secs(3);
 /// What the client of a watch is sent.
 pub(super) type Message = Result<WatchEvents, Status>;
 
+/// A follower on its next step.
+type Following = Pin<Box<dyn Future<Output = (Follower, Step)> + Send>>;
+
 /// One watch: merges what the followers of its parts find.
 pub(super) struct Watcher {
     edge: Arc<Edge>,
     range: KeyRange,
     passing_on: Option<PassingOn>,
     positions: Positions,
-    followers: FuturesUnordered<Pin<Box<dyn Future<Output = (Follower, Step)> + Send>>>,
+    followers: FuturesUnordered<Following>,
     /// The last token that was queued.
     token: Bytes,
     /// Positions have changed since.
