@@ -4,21 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kv_replication::core::{Input, RoleReport, Token};
-use kv_storage::{Direction, rows};
 use kv_types::{Command, Epoch, NodeName, ShardConfig, ShardId, Split, VolumeId};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
 use super::{
     Driver,
+    middle::{Measured, measure},
     replica::{Pending, Replica},
     request::Failure,
 };
 
 /// How long a handover or split may take; it goes on by itself if nobody waits any more.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(10);
-/// Keys that are looked at for the middle of a shard.
-const SAMPLED_KEYS: usize = 200_000;
 
 impl Driver {
     /// Makes the in-sync copy on `target` the primary of `shard`.
@@ -47,9 +45,7 @@ impl Driver {
         let at = match at {
             Some(at) => at,
             None => {
-                let replica = Arc::clone(&replica);
-                let middle = tokio::task::spawn_blocking(move || middle(&replica)).await;
-                let middle = middle.map_err(|error| Failure::Fault(error.to_string()))?;
+                let middle = self.measure(shard).await?.middle;
                 middle.ok_or_else(|| Failure::Refused(format!("shard {shard} has too few keys to be split")))?
             }
         };
@@ -65,6 +61,14 @@ impl Driver {
         self.transfer(&replica, input).await?;
         info!(%shard, %child, at = %at.escape_ascii(), "shard was split");
         Ok((child, at))
+    }
+
+    /// Reads all rows of a shard that this node leads.
+    pub(super) async fn measure(&self, shard: ShardId) -> Result<Measured, Failure> {
+        let replica = self.leading(shard)?;
+        let measured = tokio::task::spawn_blocking(move || measure(&replica)).await;
+        let fault = |error: &dyn std::fmt::Display| Failure::Fault(error.to_string());
+        measured.map_err(|error| fault(&error))?.map_err(|error| fault(&error))
     }
 
     /// An id that no other node takes at the same time: each has its own residue by its place in the line of members. (Where
@@ -134,16 +138,4 @@ fn best_follower(driver: &Driver, replica: &Arc<Replica>) -> Option<VolumeId> {
     let config = report.config?;
     let in_sync = followers.into_iter().filter(|follower| follower.alive && config.is_in_sync(follower.volume));
     in_sync.max_by_key(|follower| follower.matched).map(|follower| follower.volume)
-}
-
-/// The key in the middle of a sample of the shard's keys.
-fn middle(replica: &Arc<Replica>) -> Option<Bytes> {
-    let (space, range) = {
-        let state = replica.lock();
-        (state.space, state.core.config()?.range.clone())
-    };
-    let rows = replica.volume.volume.table().scan(&rows::data_range(space, &range), Direction::Forward);
-    let keys: Vec<Bytes> =
-        rows.map_while(Result::ok).filter_map(|(row, _)| rows::user_key(&row)).take(SAMPLED_KEYS).collect();
-    keys.get(keys.len() / 2).filter(|middle| **middle > range.start && keys.len() > 1).cloned()
 }

@@ -114,7 +114,7 @@ impl State {
             lineage,
             config: self.persisted.clone(),
             space: self.space,
-            incarnation: self.incarnation,
+            incarnation: self.core.incarnation(),
             void,
             torn: self.core.is_torn(),
             birth: self.birth.clone(),

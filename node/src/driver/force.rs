@@ -5,7 +5,7 @@ use kv_replication::core::Input;
 use kv_types::{Folder, Lineage, ShardConfig, ShardId};
 use tracing::warn;
 
-use super::{Driver, request::Failure};
+use super::{Driver, replica::Replica, request::Failure};
 
 impl Driver {
     /// Makes this node's copy of `shard` the primary of a new lineage, or with `empty` an empty one in `data`. Acknowledged
@@ -18,15 +18,19 @@ impl Driver {
         let cluster = self.cluster();
         let refused = |error: kv_cluster::Error| Failure::Refused(error.to_string());
         let old = cluster.quorum_read(shard).await.map_err(refused)?;
-        let copies: Vec<_> =
-            self.shared.replicas().values().filter(|replica| replica.shard == shard).cloned().collect();
+        // A copy that is being filled is empty, and one of an older lineage was given up before.
+        let usable = |replica: &&std::sync::Arc<Replica>| {
+            let state = replica.lock();
+            replica.shard == shard && state.core.lineage() == old.lineage && !state.core.awaits_snapshot()
+        };
+        let copies: Vec<_> = self.shared.replicas().values().filter(usable).cloned().collect();
         let newest = copies.into_iter().max_by_key(|replica| replica.lock().core.report(self.shared.now()).last);
         let volume = match (&newest, empty) {
             (Some(copy), false) => copy.volume.clone(),
             (None, false) => {
                 let node = self.node();
                 return Err(Failure::Refused(format!(
-                    "{node} has no copy of shard {shard}: name another node, or --empty"
+                    "{node} has no usable copy of shard {shard}: name another node, or --empty"
                 )));
             }
             (_, true) => {

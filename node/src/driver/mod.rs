@@ -11,6 +11,7 @@ mod execute;
 mod expiry;
 mod force;
 mod manager;
+mod middle;
 mod order;
 pub mod peers;
 mod reads;

@@ -40,7 +40,6 @@ pub(crate) struct State {
     pub(crate) machine: Machine,
     pub(crate) space: Space,
     pub(crate) applied: EntryId,
-    pub(crate) incarnation: u64,
     pub(crate) events: Events,
     /// In the ISR once since the start.
     pub(crate) was_in_sync: bool,
@@ -84,7 +83,7 @@ impl Replica {
         machine: Machine,
         start: Start,
     ) -> Arc<Self> {
-        let Start { space, applied, incarnation, config, birth } = start;
+        let Start { space, applied, config, birth } = start;
         let range = match (&config, &birth) {
             (Some(config), _) => config.range.clone(),
             (None, Some(birth)) => birth.range.clone(),
@@ -95,7 +94,6 @@ impl Replica {
             machine,
             space,
             applied,
-            incarnation,
             events: Events::new(applied.seq),
             was_in_sync: false,
             expiring: false,
@@ -177,7 +175,6 @@ impl Replica {
 pub(super) struct Start {
     pub(super) space: Space,
     pub(super) applied: EntryId,
-    pub(super) incarnation: u64,
     pub(super) config: Option<ShardConfig>,
     pub(super) birth: Option<Birth>,
 }

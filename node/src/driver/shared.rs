@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -53,7 +53,8 @@ pub(crate) struct Shared {
     fatal: watch::Sender<Option<String>>,
     clock: BoottimeClock,
     /// Differs after every start.
-    pub(super) incarnation: u64,
+    /// The last incarnation that a copy here was given.
+    incarnations: AtomicU64,
     pub(super) registered: RwLock<BTreeSet<VolumeId>>,
 }
 
@@ -67,7 +68,7 @@ impl Shared {
         volumes: [Arc<OpenVolume>; 2],
         peers: Peers,
         rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
-        incarnation: u64,
+        last_incarnation: u64,
     ) -> Self {
         Self {
             node,
@@ -87,7 +88,7 @@ impl Shared {
             reachable: AtomicBool::new(false),
             fatal: watch::Sender::new(None),
             clock: BoottimeClock,
-            incarnation,
+            incarnations: AtomicU64::new(last_incarnation),
             registered: RwLock::default(),
         }
     }
@@ -172,7 +173,8 @@ impl Shared {
     }
 
     pub(super) fn recovered_core(&self, volume: VolumeId, recovered: Recovered) -> Core {
-        Core::new(volume, self.incarnation, self.settings.clone(), Rules::all(), recovered, self.now())
+        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
+        Core::new(volume, incarnation, self.settings.clone(), Rules::all(), recovered, self.now())
     }
 
     /// A copy without entries. `void`: ZooKeeper counts it as in sync, so it has lost what it once acknowledged.
@@ -180,11 +182,11 @@ impl Shared {
         let space = volume.new_space();
         let core = self.recovered_core(volume.id, Recovered { void, ..Recovered::empty() });
         let machine = Machine::new(shard, self.limits, Sessions::default());
-        let state = ReplicaState { space, incarnation: self.incarnation, void, ..ReplicaState::default() };
+        let state = ReplicaState { space, incarnation: core.incarnation(), void, ..ReplicaState::default() };
         if let Err(refused) = volume.volume.put_state(shard, state) {
             self.fatal(format!("the log took no record: {refused}"));
         }
-        let start = Start { space, applied: EntryId::ZERO, incarnation: self.incarnation, config: None, birth: None };
+        let start = Start { space, applied: EntryId::ZERO, config: None, birth: None };
         let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
         self.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), Arc::clone(&replica))));
         replica
@@ -212,6 +214,8 @@ impl Shared {
             // Left over from a split that was called off, of this shard or another that took the same id.
             state.broken = Some("made anew by another split".to_owned());
         }
+        let recovered = Recovered { promised: base.epoch, lineage, history: history.clone(), applied: base.seq, ..Recovered::empty() };
+        let core = self.recovered_core(volume.id, recovered);
         let (_, of_parent) = parent.rows();
         let range = KeyRange { start: split.at.clone(), end: of_parent.end };
         let birth = Birth { parent: parent.shard, epoch: base.epoch, range };
@@ -220,16 +224,14 @@ impl Shared {
             promised: base.epoch,
             lineage,
             space,
-            incarnation: self.incarnation,
+            incarnation: core.incarnation(),
             ..ReplicaState::default()
         };
         volume.volume.put_state(child, state)?;
         volume.volume.reset(child, base, &history)?;
-        let recovered = Recovered { promised: base.epoch, lineage, history, applied: base.seq, ..Recovered::empty() };
-        let core = self.recovered_core(volume.id, recovered);
         let machine = Machine::new(child, self.limits, sessions);
         let birth = Some(birth);
-        let start = Start { space, applied: base, incarnation: self.incarnation, config: None, birth };
+        let start = Start { space, applied: base, config: None, birth };
         let replica = Replica::new(child, Arc::clone(volume), core, machine, start);
         replica.lock().events = events;
         self.edit_replicas(|replicas| drop(replicas.insert((child, volume.id), replica)));

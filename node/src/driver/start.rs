@@ -170,7 +170,10 @@ impl Driver {
             OpenVolume::new(bkpdata.id(), Folder::Bkpdata, bkpdata, last_space(&on_bkpdata.replicas)),
         ];
         let (rebuilds, rebuilt) = mpsc::unbounded_channel();
-        let incarnation = Uuid::new_v4().as_u64_pair().0;
+        // Above the last one that is on the volumes, and above what may have been used and not been written: the wall clock
+        // would have to be set back behind the last start while a crash takes the record of it.
+        let recorded = on_data.replicas.iter().chain(&on_bkpdata.replicas).map(|replica| replica.state.incarnation).max();
+        let last_incarnation = recorded.unwrap_or(0).max(super::wall_clock_millis() * 1000);
         let shared = Arc::new(Shared::new(
             options.node,
             options.zookeeper,
@@ -179,7 +182,7 @@ impl Driver {
             volumes.clone(),
             Peers::default(),
             rebuilds,
-            incarnation,
+            last_incarnation,
         ));
         shared.join(cluster);
         let mut tasks = Vec::new();
@@ -271,7 +274,7 @@ fn take_up(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredRepli
     let core = shared.recovered_core(volume.id, recovered);
     let machine = Machine::new(shard, shared.limits, sessions);
     let space = if state.space == Space(0) { volume.new_space() } else { state.space };
-    let start = Start { space, applied, incarnation: shared.incarnation, config: state.config, birth: state.birth };
+    let start = Start { space, applied, config: state.config, birth: state.birth };
     let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
     shared.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), replica)));
     Ok(())

@@ -9,14 +9,26 @@ use super::{
 };
 
 impl Core {
-    #[allow(clippy::too_many_arguments, reason = "the fields of the message")]
+    /// Whether `incarnation` is no earlier than any that the follower `from` has had in this term. What it acknowledged in
+    /// an earlier one stands only if it still has it, which it will say.
+    pub(super) fn is_latest(&mut self, from: VolumeId, incarnation: u64) -> bool {
+        let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&from)) else {
+            return true;
+        };
+        let known = *follower.incarnation.get_or_insert(incarnation);
+        if incarnation > known {
+            follower.incarnation = Some(incarnation);
+            follower.matched = Seq(0);
+        }
+        incarnation >= known
+    }
+
     pub(super) fn on_follow(
         &mut self,
         now: Time,
         from: VolumeId,
         epoch: Epoch,
         history: EpochHistory,
-        incarnation: u64,
         void: bool,
         effects: &mut Vec<Effect>,
     ) {
@@ -36,11 +48,6 @@ impl Core {
         let common = self.log.history().common_prefix(&history);
         let Some(term) = &mut self.term else { return };
         let follower = term.followers.entry(from).or_insert_with(|| Follower::new(common.next(), now));
-        if follower.incarnation != Some(incarnation) {
-            // What it acknowledged before its restart stands only if it still has it.
-            follower.incarnation = Some(incarnation);
-            follower.matched = follower.matched.min(common);
-        }
         follower.void = void;
         if void {
             follower.matched = follower.matched.min(common);

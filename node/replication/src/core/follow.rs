@@ -302,7 +302,7 @@ impl Core {
 
     fn send_follow(&self, to: VolumeId, epoch: Epoch, effects: &mut Vec<Effect>) {
         let history = self.log.history().clone();
-        let body = Body::Follow { history, incarnation: self.incarnation, void: self.void };
+        let body = Body::Follow { history, void: self.void };
         self.send(to, epoch, body, effects);
     }
 

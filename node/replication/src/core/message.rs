@@ -7,6 +7,9 @@ use super::Time;
 pub struct Message {
     /// The sender.
     pub from: VolumeId,
+    /// The sender's incarnation: it grows with every start and every loss of the copy. What an earlier one has said says
+    /// nothing of what the copy has now. **\[P\]**
+    pub incarnation: u64,
     /// The receiver.
     pub to: VolumeId,
     /// From a primary: its epoch. From a follower: the epoch of the primary it speaks to, or that it knows.
@@ -24,8 +27,6 @@ pub enum Body {
     Follow {
         /// The follower's log.
         history: EpochHistory,
-        /// Differs after every start of the follower.
-        incarnation: u64,
         /// The follower has lost what it once acknowledged and must leave the ISR before it counts again. **\[P\]**
         void: bool,
     },

@@ -110,7 +110,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A replica that has just started. `incarnation` must differ after every start.
+    /// A replica that has just started. `incarnation` must grow with every start on the same volume.
     #[must_use]
     pub fn new(
         me: VolumeId,
@@ -189,7 +189,7 @@ impl Core {
     }
 
     fn on_message(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) {
-        let Message { from, to, epoch, lineage, body } = message;
+        let Message { from, to, incarnation, epoch, lineage, body } = message;
         if to != self.me || from == self.me {
             return;
         }
@@ -207,10 +207,11 @@ impl Core {
             self.read_config_sometimes(now, effects);
             return;
         }
+        if !self.is_latest(from, incarnation) {
+            return;
+        }
         match body {
-            Body::Follow { history, incarnation, void } => {
-                self.on_follow(now, from, epoch, history, incarnation, void, effects);
-            }
+            Body::Follow { history, void } => self.on_follow(now, from, epoch, history, void, effects),
             Body::AppendAck { matched } => self.on_append_ack(now, from, epoch, matched, effects),
             Body::HeartbeatAck(grant) => self.on_heartbeat_ack(now, from, epoch, grant, effects),
             Body::Reject { promised, history } => self.on_reject(now, from, epoch, promised, history, effects),
@@ -364,7 +365,8 @@ impl Core {
     }
 
     fn send(&self, to: VolumeId, epoch: Epoch, body: Body, effects: &mut Vec<Effect>) {
-        let message = Message { from: self.me, to, epoch, lineage: self.lineage, body };
+        let (from, incarnation) = (self.me, self.incarnation);
+        let message = Message { from, to, incarnation, epoch, lineage: self.lineage, body };
         effects.push(Effect::Send(message));
     }
 

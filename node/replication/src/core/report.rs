@@ -118,6 +118,12 @@ impl Core {
         self.log.last()
     }
 
+    /// Grows with every start and every loss of the copy.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Whether a snapshot is being fetched.
     #[must_use]
     pub const fn awaits_snapshot(&self) -> bool {

@@ -14,10 +14,10 @@ pub struct Malformed(&'static str);
 /// The wire's form of `message`.
 #[must_use]
 pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
-    let Message { from, to, epoch, lineage, body } = message;
+    let Message { from, to, incarnation, epoch, lineage, body } = message;
     let body = match body {
-        Body::Follow { history, incarnation, void } => {
-            WireBody::Follow(v1::Follow { history: Some(encode_history(&history)), incarnation, void })
+        Body::Follow { history, void } => {
+            WireBody::Follow(v1::Follow { history: Some(encode_history(&history)), void })
         }
         Body::Append { previous, entries, commit } => WireBody::Append(v1::Append {
             previous_epoch: previous.epoch.0,
@@ -56,6 +56,7 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
         to: encode_volume(to),
         epoch: epoch.0,
         lineage: lineage.0,
+        incarnation,
         body: Some(body),
     }
 }
@@ -65,10 +66,10 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
 /// # Errors
 /// [`Malformed`] if a field is missing or breaks an invariant of its type.
 pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malformed> {
-    let v1::ReplicaMessage { shard, from, to, epoch, lineage, body } = message;
+    let v1::ReplicaMessage { shard, from, to, incarnation, epoch, lineage, body } = message;
     let body = match body.ok_or(Malformed("its body is missing"))? {
-        WireBody::Follow(v1::Follow { history, incarnation, void }) => {
-            Body::Follow { history: decode_history(history)?, incarnation, void }
+        WireBody::Follow(v1::Follow { history, void }) => {
+            Body::Follow { history: decode_history(history)?, void }
         }
         WireBody::Append(v1::Append { previous_epoch, previous_seq, entries, commit }) => {
             let previous = EntryId::new(previous_epoch, previous_seq);
@@ -92,7 +93,7 @@ pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malform
         WireBody::Wake(v1::Wake {}) => Body::Wake,
     };
     let (from, to) = (decode_volume(&from)?, decode_volume(&to)?);
-    Ok((ShardId(shard), Message { from, to, epoch: Epoch(epoch), lineage: Lineage(lineage), body }))
+    Ok((ShardId(shard), Message { from, to, incarnation, epoch: Epoch(epoch), lineage: Lineage(lineage), body }))
 }
 
 /// Entries follow `previous` without gaps, and epochs never go back: the core relies on it.
@@ -147,7 +148,7 @@ mod tests {
 
     fn survives(body: Body) {
         let volume = |n| VolumeId(Uuid::from_u128(n));
-        let message = Message { from: volume(1), to: volume(2), epoch: Epoch(3), lineage: Lineage(1), body };
+        let message = Message { from: volume(1), to: volume(2), incarnation: 7, epoch: Epoch(3), lineage: Lineage(1), body };
         assert_eq!(decode(encode(ShardId(4), message.clone())), Ok((ShardId(4), message)));
     }
 
@@ -155,7 +156,7 @@ mod tests {
     fn every_message_survives_the_wire() {
         let history = EpochHistory::new(vec![EntryId::new(1, 1), EntryId::new(3, 5)], Seq(9)).expect("ascends");
         let entry = |epoch, seq| Entry { id: EntryId::new(epoch, seq), payload: "x".into() };
-        survives(Body::Follow { history: history.clone(), incarnation: 7, void: true });
+        survives(Body::Follow { history: history.clone(), void: true });
         survives(Body::Append {
             previous: EntryId::new(1, 4),
             entries: vec![entry(1, 5), entry(2, 6)],
