@@ -64,6 +64,27 @@ pub fn check_names(repository: &Repository) -> Vec<String> {
     found
 }
 
+/// Source files that documents name and that there are not.
+#[must_use]
+pub fn check_files(repository: &Repository) -> Vec<String> {
+    let mut found = Vec::new();
+    for document in repository.ending(".md") {
+        for name in document.text.split('`').skip(1).step_by(2).filter(|name| is_source(name)) {
+            let end = format!("/{name}");
+            // A page that has named the folder goes on with the file's name alone.
+            if !repository.files.iter().any(|file| file.path == name || file.path.ends_with(&end)) {
+                found.push(format!("{}: there is no file {name}", document.path));
+            }
+        }
+    }
+    found
+}
+
+fn is_source(name: &str) -> bool {
+    let is_path = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+    is_path && [".rs", ".proto", ".toml", ".sh"].iter().any(|end| name.ends_with(end))
+}
+
 /// Targets of `make` that documents name and the Makefile lacks.
 #[must_use]
 pub fn check_targets(repository: &Repository) -> Vec<String> {
@@ -138,6 +159,13 @@ mod tests {
         let check = |page| check_commands(&repository(&[source, (COMMANDS_PAGE, page)]));
         assert!(check("| `get KEY` | `force-promote` |").is_empty());
         assert_eq!(check("| `get KEY` |").len(), 1);
+    }
+
+    #[test]
+    fn files_that_documents_name_exist() {
+        let check = |page| check_files(&repository(&[("node/src/app.rs", ""), ("README.md", page)]));
+        assert!(check("`node/src/app.rs` `src/app.rs` `app.rs` `a.b` app2.rs").is_empty());
+        assert_eq!(check("`node/app.rs` and `pp.rs`").len(), 2);
     }
 
     #[test]

@@ -58,6 +58,11 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn named_files_exist() {
+    holds(check_files);
+}
+
+#[test]
 fn every_flag_is_described() {
     holds(check_flags);
 }

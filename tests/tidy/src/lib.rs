@@ -15,7 +15,7 @@ mod sources;
 
 pub use crates::{check_directions, check_lints};
 pub use dependencies::{check_licences, check_sources, check_versions};
-pub use documents::{check_commands, check_flags, check_names, check_targets};
+pub use documents::{check_commands, check_files, check_flags, check_names, check_targets};
 pub use imports::check_imports;
 pub use links::check_links;
 pub use repository::{Dependency, Package, Repository, SourceFile};
