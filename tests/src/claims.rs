@@ -2,7 +2,7 @@
 
 use kv_client::description::{ClusterDescription, ShardDescription};
 
-/// All shards have all copies in sync, and their homes serve them from `data`.
+/// All shards have all copies in sync and no others, and their homes serve them from `data`.
 ///
 /// # Errors
 /// What is not so.
@@ -17,6 +17,9 @@ pub fn whole(description: &ClusterDescription) -> Result<(), String> {
                 "shard {number} of {home}: available {available}, all copies in sync {fully_replicated}, served by \
                  {primary} from {served_from:?}"
             ));
+        }
+        if let Some(leaving) = shard.replicas.iter().find(|copy| copy.in_sync && !copy.placed) {
+            return Err(format!("shard {number} still has a copy in {} of {}", leaving.folder, leaving.node));
         }
     }
     Ok(())

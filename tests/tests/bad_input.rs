@@ -54,7 +54,7 @@ fn requests_out_of_bounds_are_refused() {
         refused(&many, Code::InvalidArgument, ErrorReason::Invalid, &["1025", "1024"]);
         let twice = ["a", "b"].map(|value| (Bytes::from("key"), Bytes::from(value)));
         let twice = wire.batch(twice).await.expect_err("a key occurs twice");
-        refused(&twice, Code::InvalidArgument, ErrorReason::Invalid, &["key", "twice"]);
+        refused(&twice, Code::InvalidArgument, ErrorReason::Invalid, &["key again", "one operation a key"]);
         assert_eq!(wire.get("key", context()).await.expect("it is read"), None, "nothing of it was applied");
 
         let other = RequestContext { cluster: "3f0b7f2e-0000-4000-8000-000000000000".to_owned(), ..context() };

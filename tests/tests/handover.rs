@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use kv_client::Client;
+use kv_client::{Client, Error};
 use kv_tests::{
     TestCluster, claims, journal::Journal, ledger::Ledger, options, outage::Outages, run, wait, workload::Workload,
 };
@@ -43,9 +43,17 @@ async fn hand_over_each_shard(cluster: &TestCluster, client: &Client, ledger: &L
         let backups = shard.replicas.iter().filter(|copy| copy.in_sync && copy.node != shard.primary);
         let target = backups.map(|copy| copy.node.clone()).next().expect("there is a backup");
         let at = Instant::now();
-        let handover = client.handover(shard.shard, &target).await.expect("the backup is in sync");
-        assert!(handover.epoch > shard.epoch, "{handover:?}, from epoch {}", shard.epoch);
-        pauses.extend([handover.pause]);
+        wait::until("the backup serves", STUCK, async || match client.handover(shard.shard, &target).await {
+            Ok(handover) => {
+                assert!(handover.epoch > shard.epoch, "{handover:?}, from epoch {}", shard.epoch);
+                pauses.extend([handover.pause]);
+                Ok(())
+            }
+            // A copy of the shard that comes or goes is a change too, one at a time.
+            Err(Error::Refused(why)) if why.contains("under way") => Err(why),
+            Err(error) => panic!("shard {}: {error}", shard.shard),
+        })
+        .await;
         ledger.until_acknowledged(&[shard.shard], Instant::now(), STUCK).await;
         waits.extend(ledger.longest_silences(&[shard.shard], at, Instant::now()));
     }
