@@ -12,7 +12,7 @@ pub(crate) const LEASE: Micros = 200_000;
 /// T, the session timeout: 3 L, where production has 7.5 L.
 pub(crate) const SESSION_TIMEOUT: Micros = 3 * LEASE;
 /// How long the shard may take to recover after all faults have ended.
-pub(crate) const RECOVER_WITHIN: Micros = 20 * LEASE;
+pub(crate) const RECOVER_WITHIN: Micros = 40 * LEASE;
 
 /// What kind of run a seed is. Faults are drawn so that each seed has some kinds often and others never.
 #[derive(Clone, Debug)]
