@@ -41,3 +41,8 @@ pub use watch::{Change, ChangeKind, Changes, Watch, WatchStream};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The guide's example has to build.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/client-api.md")]
+struct Guide;
