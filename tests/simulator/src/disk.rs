@@ -95,12 +95,13 @@ impl Disk {
 
     /// A child's copy, as the split entry makes it on every volume that holds the parent's log up to there.
     pub(crate) fn of_child(&self, child: ShardId, table: Table, history: EpochHistory) -> Self {
+        let promised = history.last().epoch;
         let log = Log::after(history);
         Self {
             written: log.clone(),
             durable: log,
             lineage: self.lineage,
-            promised: self.promised,
+            promised,
             table,
             ..Self::empty(child)
         }

@@ -93,7 +93,7 @@ impl Plan {
         self.wrong_hint_permille = 0;
         self.sync_at_most = 5_000;
         // One entry at a time, sent anew whenever two are exchanged, a copy catches up with no more than this.
-        self.think_at_most = self.think_at_most.max(60_000);
+        self.think_at_most = self.think_at_most.max(150_000);
     }
 
     pub(crate) fn settings(&self) -> Settings {
