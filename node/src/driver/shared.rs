@@ -214,7 +214,13 @@ impl Shared {
             // Left over from a split that was called off, of this shard or another that took the same id.
             state.broken = Some("made anew by another split".to_owned());
         }
-        let recovered = Recovered { promised: base.epoch, lineage, history: history.clone(), applied: base.seq, ..Recovered::empty() };
+        let recovered = Recovered {
+            promised: base.epoch,
+            lineage,
+            history: history.clone(),
+            applied: base.seq,
+            ..Recovered::empty()
+        };
         let core = self.recovered_core(volume.id, recovered);
         let (_, of_parent) = parent.rows();
         let range = KeyRange { start: split.at.clone(), end: of_parent.end };

@@ -172,7 +172,8 @@ impl Driver {
         let (rebuilds, rebuilt) = mpsc::unbounded_channel();
         // Above the last one that is on the volumes, and above what may have been used and not been written: the wall clock
         // would have to be set back behind the last start while a crash takes the record of it.
-        let recorded = on_data.replicas.iter().chain(&on_bkpdata.replicas).map(|replica| replica.state.incarnation).max();
+        let recorded =
+            on_data.replicas.iter().chain(&on_bkpdata.replicas).map(|replica| replica.state.incarnation).max();
         let last_incarnation = recorded.unwrap_or(0).max(super::wall_clock_millis() * 1000);
         let shared = Arc::new(Shared::new(
             options.node,

@@ -279,7 +279,10 @@ impl World {
         let waits = !self.is_broken_here(Rule::ForcePromoteWaits);
         let there = self.nodes[node].replicas.get(&shard).is_some_and(|replica| {
             let disk = &replica.disk;
-            replica.core.as_ref().is_some_and(|core| !core.awaits_snapshot()) && disk.lineage() == config.lineage && !disk.is_void() && disk.is_synced()
+            replica.core.as_ref().is_some_and(|core| !core.awaits_snapshot())
+                && disk.lineage() == config.lineage
+                && !disk.is_void()
+                && disk.is_synced()
         });
         if !there || config.is_in_sync(volume) || (waits && !gone) {
             return;

@@ -68,9 +68,7 @@ pub fn encode(shard: ShardId, message: Message) -> v1::ReplicaMessage {
 pub fn decode(message: v1::ReplicaMessage) -> Result<(ShardId, Message), Malformed> {
     let v1::ReplicaMessage { shard, from, to, incarnation, epoch, lineage, body } = message;
     let body = match body.ok_or(Malformed("its body is missing"))? {
-        WireBody::Follow(v1::Follow { history, void }) => {
-            Body::Follow { history: decode_history(history)?, void }
-        }
+        WireBody::Follow(v1::Follow { history, void }) => Body::Follow { history: decode_history(history)?, void },
         WireBody::Append(v1::Append { previous_epoch, previous_seq, entries, commit }) => {
             let previous = EntryId::new(previous_epoch, previous_seq);
             let entries = decode_entries(previous, entries)?;
@@ -148,7 +146,8 @@ mod tests {
 
     fn survives(body: Body) {
         let volume = |n| VolumeId(Uuid::from_u128(n));
-        let message = Message { from: volume(1), to: volume(2), incarnation: 7, epoch: Epoch(3), lineage: Lineage(1), body };
+        let message =
+            Message { from: volume(1), to: volume(2), incarnation: 7, epoch: Epoch(3), lineage: Lineage(1), body };
         assert_eq!(decode(encode(ShardId(4), message.clone())), Ok((ShardId(4), message)));
     }
 
