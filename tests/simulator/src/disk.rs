@@ -97,14 +97,7 @@ impl Disk {
     pub(crate) fn of_child(&self, child: ShardId, table: Table, history: EpochHistory) -> Self {
         let promised = history.last().epoch;
         let log = Log::after(history);
-        Self {
-            written: log.clone(),
-            durable: log,
-            lineage: self.lineage,
-            promised,
-            table,
-            ..Self::empty(child)
-        }
+        Self { written: log.clone(), durable: log, lineage: self.lineage, promised, table, ..Self::empty(child) }
     }
 
     pub(crate) fn write(&mut self, ticket: Ticket, write: Write) {
