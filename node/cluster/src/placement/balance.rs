@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use super::{board::Board, repair::fill_backups};
 
 /// Moves homes from the most to the least loaded nodes, as long as that makes the two more alike.
@@ -20,6 +22,8 @@ fn next_home(board: &Board<'_>) -> Option<(usize, usize)> {
             let surplus = board.home_load[from].saturating_sub(board.home_load[to]);
             let shards = (0..board.shards.len())
                 .filter(|&at| board.homes[at] == Some(from) && board.is_quiet(at) && surplus > board.weight(at));
+            let of_donor = (0..board.shards.len()).filter(|&at| board.homes[at] == Some(from));
+            let latest = of_donor.map(|at| board.shards[at].changed).max();
             let best = shards.min_by_key(|&at| {
                 let is_backup = board.backups[at].contains(&to);
                 let mut after = board.backups[at].clone();
@@ -27,7 +31,10 @@ fn next_home(board: &Board<'_>) -> Option<(usize, usize)> {
                 after.push(to);
                 let conflicts = board.conflicts(&after).saturating_sub(board.conflicts(&board.copies_of(at)));
                 let evens = (surplus / 2).abs_diff(board.weight(at));
-                (is_backup, conflicts, evens, board.shards[at].changed, at)
+                // What a person has just moved here stays, and another goes in exchange.
+                let is_latest = Some(board.shards[at].changed) == latest;
+                // The last shards come from splits: moving what does not grow would leave the load where it is.
+                (is_backup, conflicts, evens, is_latest, Reverse(board.shards[at].id))
             });
             if let Some(at) = best {
                 return Some((at, to));

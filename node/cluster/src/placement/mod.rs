@@ -63,7 +63,7 @@ pub struct PlacementShard {
     pub isr: Vec<VolumeId>,
     /// How much it is to be reckoned, at least 1.
     pub weight: u64,
-    /// When its placement last changed: the longer ago, the sooner it is chosen to be moved.
+    /// When its placement last changed: what has just been moved is not moved again as long as there is another.
     pub changed: i64,
 }
 

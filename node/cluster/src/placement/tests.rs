@@ -299,6 +299,7 @@ fn a_home_moves_on_request_and_another_shard_in_exchange() {
         .input
         .shards
         .iter()
+        .rev()
         .find(|shard| shard.placement.as_ref().expect("placed").home == name(0))
         .expect("one")
         .id;
