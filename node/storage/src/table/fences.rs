@@ -87,3 +87,53 @@ fn read(table: &lsm_tree::Table) -> lsm_tree::Result<Vec<Fence>> {
     }
     Ok(fences)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lsm_tree::{AbstractTree as _, AnyTree, Config, SequenceNumberCounter, config::PartitioningPolicy};
+
+    use super::*;
+
+    const ROWS: u32 = 20_000;
+
+    fn tree(folder: &std::path::Path, in_pieces: bool) -> AnyTree {
+        let counter = SequenceNumberCounter::default;
+        let config = Config::new(folder, counter(), counter());
+        let config = config.index_block_partitioning_policy(PartitioningPolicy::all(in_pieces));
+        let tree = config.open().unwrap();
+        let mut ingestion = tree.ingestion().unwrap();
+        for row in 0..ROWS {
+            ingestion.write(row.to_be_bytes().to_vec(), row.to_le_bytes().repeat(25)).unwrap();
+        }
+        ingestion.finish().unwrap();
+        tree
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_as_large_as_its_share_whether_the_index_is_whole_or_in_pieces() {
+        for in_pieces in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let tree = tree(folder.path(), in_pieces);
+            let version = tree.current_version();
+            let table = version.iter_tables().next().unwrap();
+            assert_eq!(table.regions.index.is_some(), in_pieces);
+            let fences = Fences::default();
+            let key = |row: u32| Bytes::copy_from_slice(&row.to_be_bytes());
+            let size = |from: u32, to: Option<u32>| {
+                fences.size(table, &KeyRange { start: key(from), end: to.map(key) }).unwrap()
+            };
+            let whole = size(0, None);
+            assert!(whole > table.metadata.file_size / 2, "{whole} of {}", table.metadata.file_size);
+            let piece = whole / PIECES;
+            for (from, to) in [(0, ROWS / 2), (ROWS / 4, ROWS / 2), (ROWS / 2, ROWS / 2 + 1), (7, ROWS - 7)] {
+                let share = whole * u64::from(to - from) / u64::from(ROWS);
+                let found = size(from, Some(to));
+                assert!(found.abs_diff(share) <= 4 * piece, "{found} instead of {share} from {from} to {to}");
+            }
+            assert_eq!(size(0, Some(777)) + size(777, None), whole);
+            fences.retain(&BTreeSet::new());
+            assert!(lock(&fences.known).is_empty());
+        }
+    }
+}
