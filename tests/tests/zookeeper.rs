@@ -12,6 +12,9 @@ use kv_tests::{TestCluster, claims, journal::Journal, ledger::Ledger, options, r
 const GONE: Duration = Duration::from_secs(30);
 /// What means "stuck".
 const STUCK: Duration = Duration::from_secs(20);
+/// What means that nobody has told of a master's death, and that it was only found when everything was read again, as
+/// is done every 10 s; less than a session timeout (3 s) and a half are expected.
+const UNTOLD: Duration = Duration::from_secs(8);
 
 #[test]
 fn the_cluster_outlives_zookeepers_leader_and_zookeeper() {
@@ -26,6 +29,7 @@ fn the_cluster_outlives_zookeepers_leader_and_zookeeper() {
 
         leader_killed(&mut cluster, &ledger).await;
         all_gone(&mut cluster, &ledger).await;
+        master_killed(&mut cluster).await;
 
         workload.finish(&client).await;
         let balance = ledger.finish(&client).await;
@@ -89,4 +93,16 @@ async fn all_gone(cluster: &mut TestCluster, ledger: &Ledger) {
     let after = cluster.describe().await;
     assert_eq!(before.shards.len(), after.shards.len());
     cluster.master().await.expect("there is a master again");
+}
+
+/// The nodes' watches were lost with the servers' memory: they are set again.
+async fn master_killed(cluster: &mut TestCluster) {
+    let (master, _) = cluster.master().await.expect("the cluster is alive");
+    let index = cluster.local.index_of(&master.id).expect("it is one of the nodes");
+    cluster.local.kill(index).expect("it runs");
+    let took = cluster.until_another_master(&master.id).await;
+    eprintln!("the master is killed after ZooKeeper's absence: another is master {took:?} later");
+    assert!(took < UNTOLD, "no watch has told of it: {took:?}");
+    cluster.local.start_node(index).expect("it is stopped");
+    cluster.until_whole("the master's death").await;
 }
