@@ -25,6 +25,8 @@ const WRITES_PER_STEP: usize = 64;
 const LAG: Duration = Duration::from_secs(2);
 /// Sizes are told apart in so many steps, so that small differences move nothing.
 const WEIGHTS: u64 = 8;
+/// Shards that are smaller are not told apart, in bytes.
+const WEIGHT_BYTES: u64 = 16 << 20;
 
 /// What the master does: places copies. It never writes who serves.
 pub(crate) struct ControlLoop {
@@ -183,15 +185,12 @@ impl ControlLoop {
         }
     }
 
-    /// 1 to [`WEIGHTS`], in proportion to the largest shard.
+    /// 1 to [`WEIGHTS`], in proportion to the largest shard; small ones count alike, since moving them gains nothing.
     fn weight(&self, shard: ShardId) -> u64 {
         let largest = self.sizes.values().copied().max().unwrap_or(0);
         let size = self.sizes.get(&shard).copied().unwrap_or(0);
-        match largest {
-            0 => 1,
-            _ => (u128::from(size) * u128::from(WEIGHTS)).div_ceil(u128::from(largest)).clamp(1, u128::from(WEIGHTS))
-                as u64,
-        }
+        let unit = (largest / WEIGHTS).max(WEIGHT_BYTES);
+        size.div_ceil(unit).clamp(1, WEIGHTS)
     }
 
     /// Makes the first shards once there are enough nodes, or the time for that has passed.

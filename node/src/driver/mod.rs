@@ -20,6 +20,7 @@ pub(crate) mod replica;
 pub mod request;
 mod routes;
 mod shared;
+mod sizes;
 mod snapshot;
 mod splitter;
 mod start;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use kv_cluster::{BoottimeClock, Clock as _, Cluster};
+use kv_proto::v1;
 use kv_replication::{
     apply::{Machine, Sessions},
     core::{Core, Recovered, Rules, Settings, Time},
@@ -20,7 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     events::Events,
-    peers::Peers,
+    peers::{Peers, Sight},
     replica::{Replica, Start},
     request::Failure,
     routes::Routes,
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     /// Wakes the manager: configurations or roles have changed.
     pub(super) changed: Notify,
     pub(super) rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
+    /// Sizes of shards in bytes, as those that serve them have said last.
+    pub(super) sizes: Mutex<BTreeMap<ShardId, u64>>,
     pub(super) ceased: AtomicBool,
     /// The node was asked to stop.
     pub(super) leaving: AtomicBool,
@@ -83,6 +86,7 @@ impl Shared {
             dirty: Mutex::default(),
             changed: Notify::new(),
             rebuilds,
+            sizes: Mutex::default(),
             ceased: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
@@ -243,6 +247,25 @@ impl Shared {
         self.edit_replicas(|replicas| drop(replicas.insert((child, volume.id), replica)));
         self.routes_changed();
         Ok(())
+    }
+
+    /// What this node says of itself.
+    pub(super) fn heartbeat(&self, sight: &Sight, sizes: Vec<v1::ShardSize>) -> v1::NodeHeartbeat {
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let inbound = sight.peers.iter().filter_map(|(_, peer)| peer.down_age).min();
+        v1::NodeHeartbeat {
+            zookeeper_age_millis: millis(self.cluster().age()),
+            registered: self.cluster().is_registered(),
+            inbound_age_millis: inbound.map_or(u64::MAX, millis),
+            sizes,
+        }
+    }
+
+    /// Takes down what a node says of the shards that it serves.
+    pub(super) fn note_sizes(&self, heartbeat: Option<&v1::NodeHeartbeat>) {
+        let said = heartbeat.iter().flat_map(|heartbeat| &heartbeat.sizes);
+        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.extend(said.map(|v1::ShardSize { shard, bytes }| (ShardId(*shard), *bytes)));
     }
 
     /// The newest configuration that any copy on this node knows.

@@ -29,7 +29,7 @@ use super::{
     peers::Peers,
     replica::{Replica, Start},
     shared::Shared,
-    splitter,
+    sizes, splitter,
     state_machine::load_sessions,
     volumes::OpenVolume,
     world::World,
@@ -201,6 +201,7 @@ impl Driver {
         tasks.push(tokio::spawn(World::new(Arc::clone(&shared)).run()));
         tasks.push(tokio::spawn(expiry::run(shared)));
         tasks.push(tokio::spawn(splitter::run(driver.clone(), options.split_bytes)));
+        tasks.push(tokio::spawn(sizes::run(driver.clone())));
         Ok(Running { driver, tasks })
     }
 }

@@ -4,11 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use kv_cluster::View;
-use kv_proto::v1;
 use kv_replication::core::{Input, Surroundings, Time};
 use kv_types::{Folder, ShardId, VolumeId};
 use tokio::time::{MissedTickBehavior, interval};
@@ -58,13 +56,7 @@ impl World {
             return;
         }
         self.heartbeat_at = Some(now);
-        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let inbound = sight.peers.iter().filter_map(|(_, peer)| peer.down_age).min();
-        self.shared.peers.send_heartbeats(v1::NodeHeartbeat {
-            zookeeper_age_millis: millis(self.shared.cluster().age()),
-            registered: self.shared.cluster().is_registered(),
-            inbound_age_millis: inbound.map_or(u64::MAX, millis),
-        });
+        self.shared.peers.send_heartbeats(&self.shared.heartbeat(sight, Vec::new()));
     }
 
     /// At two thirds of the session timeout the node looks at its peers. If one of them still has ZooKeeper, or a majority

@@ -125,10 +125,10 @@ impl Peers {
     }
 
     /// A node's heartbeat goes out on all connections.
-    pub(super) fn send_heartbeats(&self, heartbeat: v1::NodeHeartbeat) {
+    pub(super) fn send_heartbeats(&self, heartbeat: &v1::NodeHeartbeat) {
         for peer in self.lock().values() {
             for queue in peer.up.iter().chain(peer.down.as_ref().map(|(_, queue)| queue)) {
-                let _ = queue.try_send(Outgoing::Heartbeat(heartbeat));
+                let _ = queue.try_send(Outgoing::Heartbeat(heartbeat.clone()));
             }
         }
     }
