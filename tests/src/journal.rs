@@ -52,11 +52,12 @@ impl Journal {
         Self { seen, task }
     }
 
-    /// Waits until every acknowledged write has been seen, and ends.
+    /// Waits until every acknowledged write has been seen. A node keeps some 1 MiB of changes of a shard for watches:
+    /// who writes more at once may be too fast for them.
     ///
     /// # Panics
-    /// If one is missing, if a value (no two writes have the same) was set twice, or if a key's revisions don't grow.
-    pub async fn finish(self, acknowledged: &BTreeMap<Bytes, Bytes>) -> Vec<Change> {
+    /// If one is missing.
+    pub async fn until_told(&self, acknowledged: &BTreeMap<Bytes, Bytes>) {
         wait::until("the watch has told every acknowledged write", COMES_WITHIN, async || {
             let seen = lock(&self.seen);
             assert!(seen.error.is_none(), "the watch ended: {:?}", seen.error);
@@ -67,6 +68,14 @@ impl Journal {
             }
         })
         .await;
+    }
+
+    /// Waits until every acknowledged write has been seen, and ends.
+    ///
+    /// # Panics
+    /// If one is missing, if a value (no two writes have the same) was set twice, or if a key's revisions don't grow.
+    pub async fn finish(self, acknowledged: &BTreeMap<Bytes, Bytes>) -> Vec<Change> {
+        self.until_told(acknowledged).await;
         self.task.abort();
         let changes = std::mem::take(&mut lock(&self.seen).changes);
         let puts = changes.iter().filter(|change| change.kind == ChangeKind::Put);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kv_client::Scan;
+use kv_client::{Client, Scan};
 use kv_local::Options;
 use kv_tests::{
     TestCluster, claims,
@@ -24,6 +24,8 @@ const STUCK: Duration = Duration::from_secs(60);
 /// Keys `user:…`, of 1 KB each.
 const USERS: usize = 6_000;
 const IN_FLIGHT: usize = 32;
+/// Keys that are written before the watch has to have followed.
+const STEP: usize = 500;
 /// Size at which a shard is split: the smallest that can be set.
 const SPLIT_BYTES: usize = 1 << 20;
 
@@ -77,17 +79,9 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
 
         let users: BTreeMap<Bytes, Bytes> =
             (0..USERS).map(|number| (format!("user:{number:06}").into(), format!("{number:01000}").into())).collect();
-        let mut writes = JoinSet::new();
-        for (key, value) in users.clone() {
-            if writes.len() >= IN_FLIGHT {
-                let written: Option<Result<kv_client::Result<()>, _>> = writes.join_next().await;
-                written.expect("some are in flight").expect("no panic").expect("it is written");
-            }
-            let client = client.clone();
-            writes.spawn(async move { client.put((key, value)).await.map(drop) });
-        }
-        for written in writes.join_all().await {
-            written.expect("it is written");
+        for some in users.clone().into_iter().collect::<Vec<_>>().chunks(STEP) {
+            write(&client, some).await;
+            journal.until_told(&some.iter().cloned().collect()).await;
         }
 
         let took = cluster
@@ -126,4 +120,19 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
         let bound = before.shards.len() + written.div_ceil(SPLIT_BYTES / 4);
         assert!(after.len() <= bound, "{} shards are more than {bound}: shards are split that are small", after.len());
     });
+}
+
+async fn write(client: &Client, entries: &[(Bytes, Bytes)]) {
+    let mut writes = JoinSet::new();
+    for entry in entries.iter().cloned() {
+        if writes.len() >= IN_FLIGHT {
+            let written: Option<Result<kv_client::Result<()>, _>> = writes.join_next().await;
+            written.expect("some are in flight").expect("no panic").expect("it is written");
+        }
+        let client = client.clone();
+        writes.spawn(async move { client.put(entry).await.map(drop) });
+    }
+    for written in writes.join_all().await {
+        written.expect("it is written");
+    }
 }
