@@ -10,7 +10,6 @@ use std::{
 };
 
 use kv_cluster::{BoottimeClock, Clock as _, Cluster};
-use kv_proto::v1;
 use kv_replication::{
     apply::{Machine, Sessions},
     core::{Core, Recovered, Rules, Settings, Time},
@@ -21,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     events::Events,
-    peers::{Peers, Sight},
+    peers::{NodeState, Peers, Sight},
     replica::{Replica, Start},
     request::Failure,
     routes::Routes,
@@ -250,22 +249,18 @@ impl Shared {
     }
 
     /// What this node says of itself.
-    pub(super) fn heartbeat(&self, sight: &Sight, sizes: Vec<v1::ShardSize>) -> v1::NodeHeartbeat {
-        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let inbound = sight.peers.iter().filter_map(|(_, peer)| peer.down_age).min();
-        v1::NodeHeartbeat {
-            zookeeper_age_millis: millis(self.cluster().age()),
+    pub(super) fn state(&self, sight: &Sight, sizes: Vec<(ShardId, u64)>) -> NodeState {
+        NodeState {
+            zookeeper_age: self.cluster().age(),
             registered: self.cluster().is_registered(),
-            inbound_age_millis: inbound.map_or(u64::MAX, millis),
+            inbound_age: sight.peers.iter().filter_map(|(_, peer)| peer.down_age).min(),
             sizes,
         }
     }
 
-    /// Takes down what a node says of the shards that it serves.
-    pub(super) fn note_sizes(&self, heartbeat: Option<&v1::NodeHeartbeat>) {
-        let said = heartbeat.iter().flat_map(|heartbeat| &heartbeat.sizes);
-        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        sizes.extend(said.map(|v1::ShardSize { shard, bytes }| (ShardId(*shard), *bytes)));
+    /// Takes down how large shards are, as those that serve them say.
+    pub(super) fn note_sizes(&self, sizes: impl Iterator<Item = (ShardId, u64)>) {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).extend(sizes);
     }
 
     /// The newest configuration that any copy on this node knows.

@@ -2,7 +2,6 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use kv_proto::v1;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
@@ -23,10 +22,9 @@ pub(super) async fn run(driver: Driver) {
         let shared = &driver.shared;
         let serves = |shard, volume| shared.replica(shard, volume).is_some_and(|replica| replica.leads());
         let led = copies.into_iter().filter(|copy| serves(copy.shard, copy.volume));
-        let sizes = led.map(|copy| v1::ShardSize { shard: copy.shard.0, bytes: copy.size_bytes }).collect();
-        let heartbeat = shared.heartbeat(&shared.peers.sight(shared.now()), sizes);
-        shared.note_sizes(Some(&heartbeat));
-        shared.peers.send_heartbeats(&heartbeat);
+        let sizes: Vec<_> = led.map(|copy| (copy.shard, copy.size_bytes)).collect();
+        shared.note_sizes(sizes.iter().copied());
+        shared.peers.send_heartbeats(&shared.state(&shared.peers.sight(shared.now()), sizes));
         let shards = driver.cluster().view().shards.clone();
         let known = {
             let mut sizes = shared.sizes.lock().unwrap_or_else(PoisonError::into_inner);

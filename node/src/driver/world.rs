@@ -56,7 +56,7 @@ impl World {
             return;
         }
         self.heartbeat_at = Some(now);
-        self.shared.peers.send_heartbeats(&self.shared.heartbeat(sight, Vec::new()));
+        self.shared.peers.send_heartbeats(&self.shared.state(sight, Vec::new()));
     }
 
     /// At two thirds of the session timeout the node looks at its peers. If one of them still has ZooKeeper, or a majority

@@ -85,7 +85,7 @@ async fn run(shared: &Arc<Shared>, peer: &NodeName, channel: Channel) -> Result<
             shared.peers.connected_up(peer, Some(queue));
             link_lost(shared, peer);
         }
-        shared.note_sizes(frame.heartbeat.as_ref());
+        shared.note_sizes(super::heartbeat::sizes(frame.heartbeat.as_ref()));
         shared.peers.heard(peer, true, shared.now(), frame.heartbeat);
         deliver(shared, frame.messages);
     }

@@ -4,6 +4,7 @@
 //! acknowledgements and no leases, and is replaced (protocol, section 3).
 
 mod batch;
+mod heartbeat;
 mod link;
 mod service;
 pub mod wire;
@@ -21,6 +22,7 @@ use kv_types::{NodeName, ShardId, VolumeId};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::shared::Shared;
+pub(super) use heartbeat::NodeState;
 pub(super) use link::connect;
 pub use service::ReplicaService;
 
@@ -125,7 +127,8 @@ impl Peers {
     }
 
     /// A node's heartbeat goes out on all connections.
-    pub(super) fn send_heartbeats(&self, heartbeat: &v1::NodeHeartbeat) {
+    pub(super) fn send_heartbeats(&self, state: &NodeState) {
+        let heartbeat = state.encode();
         for peer in self.lock().values() {
             for queue in peer.up.iter().chain(peer.down.as_ref().map(|(_, queue)| queue)) {
                 let _ = queue.try_send(Outgoing::Heartbeat(heartbeat.clone()));

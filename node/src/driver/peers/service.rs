@@ -67,7 +67,7 @@ impl Replica for ReplicaService {
             let why = loop {
                 match timeout(silence, frames.message()).await {
                     Ok(Ok(Some(frame))) => {
-                        shared.note_sizes(frame.heartbeat.as_ref());
+                        shared.note_sizes(super::heartbeat::sizes(frame.heartbeat.as_ref()));
                         shared.peers.heard(&peer, false, shared.now(), frame.heartbeat);
                         deliver(&shared, frame.messages);
                     }
