@@ -68,32 +68,15 @@ fn a_new_node_is_listed_and_gets_shards() {
 #[test]
 fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
     run(async {
-        let mut node_arguments = options(3).node_arguments;
-        node_arguments.extend(["--split-size".to_owned(), SPLIT_BYTES.to_string()]);
-        let cluster = TestCluster::start("growth-split", Options { node_arguments, ..options(3) }).await;
+        let cluster = TestCluster::start("growth-split", splitting()).await;
         let client = cluster.client().await;
         let before = cluster.describe().await;
-        let journal = Journal::start(&client).await;
         let workload = Workload::start(&[client.clone(), cluster.client_of(0).await], &before);
         let ledger = Ledger::start(&client, &before);
 
-        let users: BTreeMap<Bytes, Bytes> =
-            (0..USERS).map(|number| (format!("user:{number:06}").into(), format!("{number:01000}").into())).collect();
-        for some in users.clone().into_iter().collect::<Vec<_>>().chunks(STEP) {
-            write(&client, some).await;
-            journal.until_told(&some.iter().cloned().collect()).await;
-        }
-
-        let took = cluster
-            .until("the keys `user:…` are of many shards, on all nodes", STUCK, |now| {
-                let of_users: Vec<_> = now.shards.iter().filter(|shard| shard.start.starts_with(b"user:")).collect();
-                let primaries: BTreeSet<_> = of_users.iter().map(|shard| &shard.primary).collect();
-                if of_users.len() >= 3 && primaries.len() == 3 {
-                    return Ok(());
-                }
-                Err(format!("{} shards, served by {primaries:?}", of_users.len()))
-            })
-            .await;
+        let users = users();
+        write(&client, &users.clone().into_iter().collect::<Vec<_>>()).await;
+        let took = until_spread(&cluster).await;
         eprintln!("the keys `user:…` are spread over all nodes {took:?} after the last write");
         cluster.until_whole("splits").await;
         workload.finish(&client).await;
@@ -107,7 +90,6 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
         }
         assert_eq!(keys, users.keys().cloned().collect::<Vec<_>>(), "a scan over all shards: in order, none twice");
         balance.acknowledged.extend(users);
-        journal.finish(&balance.acknowledged).await;
 
         let mut after = cluster.describe().await.shards;
         after.sort_by(|a, b| a.start.cmp(&b.start));
@@ -120,6 +102,51 @@ fn a_shard_that_outgrows_its_bound_splits_and_spreads_under_load() {
         let bound = before.shards.len() + written.div_ceil(SPLIT_BYTES / 4);
         assert!(after.len() <= bound, "{} shards are more than {bound}: shards are split that are small", after.len());
     });
+}
+
+#[test]
+fn a_watch_goes_on_through_splits_and_moves() {
+    run(async {
+        let cluster = TestCluster::start("growth-watch", splitting()).await;
+        let client = cluster.client().await;
+        let journal = Journal::start(&client).await;
+        let users = users();
+        for some in users.clone().into_iter().collect::<Vec<_>>().chunks(STEP) {
+            write(&client, some).await;
+            journal.until_told(&some.iter().cloned().collect()).await;
+        }
+        cluster
+            .until("the keys `user:…` are of many shards", STUCK, |now| {
+                let of_users = now.shards.iter().filter(|shard| shard.start.starts_with(b"user:")).count();
+                if of_users >= 3 { Ok(()) } else { Err(format!("{of_users} shards")) }
+            })
+            .await;
+        cluster.until_whole("splits").await;
+        journal.finish(&users).await;
+    });
+}
+
+fn splitting() -> Options {
+    let mut node_arguments = options(3).node_arguments;
+    node_arguments.extend(["--split-size".to_owned(), SPLIT_BYTES.to_string()]);
+    Options { node_arguments, ..options(3) }
+}
+
+fn users() -> BTreeMap<Bytes, Bytes> {
+    (0..USERS).map(|number| (format!("user:{number:06}").into(), format!("{number:01000}").into())).collect()
+}
+
+async fn until_spread(cluster: &TestCluster) -> Duration {
+    cluster
+        .until("the keys `user:…` are of many shards, on all nodes", STUCK, |now| {
+            let of_users: Vec<_> = now.shards.iter().filter(|shard| shard.start.starts_with(b"user:")).collect();
+            let primaries: BTreeSet<_> = of_users.iter().map(|shard| &shard.primary).collect();
+            if of_users.len() >= 3 && primaries.len() == 3 {
+                return Ok(());
+            }
+            Err(format!("{} shards, served by {primaries:?}", of_users.len()))
+        })
+        .await
 }
 
 async fn write(client: &Client, entries: &[(Bytes, Bytes)]) {
