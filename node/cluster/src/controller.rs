@@ -25,8 +25,6 @@ const WRITES_PER_STEP: usize = 64;
 const LAG: Duration = Duration::from_secs(2);
 /// Sizes are told apart in so many steps, so that small differences move nothing.
 const WEIGHTS: u64 = 8;
-/// Shards that are smaller are not told apart, in bytes.
-const WEIGHT_BYTES: u64 = 16 << 20;
 
 /// What the master does: places copies. It never writes who serves.
 pub(crate) struct ControlLoop {
@@ -189,7 +187,7 @@ impl ControlLoop {
     fn weight(&self, shard: ShardId) -> u64 {
         let largest = self.sizes.values().copied().max().unwrap_or(0);
         let size = self.sizes.get(&shard).copied().unwrap_or(0);
-        let unit = (largest / WEIGHTS).max(WEIGHT_BYTES);
+        let unit = (largest / WEIGHTS).max(self.options.weight_bytes).max(1);
         size.div_ceil(unit).clamp(1, WEIGHTS)
     }
 

@@ -61,6 +61,8 @@ pub struct ControlOptions {
     pub rehome_after: Duration,
     /// So many shards at most are copied to another node at a time.
     pub max_in_motion: usize,
+    /// Shards that are smaller count alike in the balance, in bytes.
+    pub weight_bytes: u64,
 }
 
 impl Bootstrap {
@@ -120,7 +122,7 @@ impl Default for Bootstrap {
 
 impl Default for ControlOptions {
     fn default() -> Self {
-        Self { rehome_after: Duration::from_secs(600), max_in_motion: 4 }
+        Self { rehome_after: Duration::from_secs(600), max_in_motion: 4, weight_bytes: 16 << 20 }
     }
 }
 

@@ -75,6 +75,7 @@ impl State {
                 info!(shard = %replica.shard, folder = %volume.folder, leads, epoch, "primary");
                 replica.set_leads(leads);
                 if !leads {
+                    self.led_until = self.applied.seq;
                     self.expiring = false;
                     self.events.wake();
                 }

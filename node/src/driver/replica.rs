@@ -13,7 +13,7 @@ use kv_replication::{
     core::{Core, Effect, Input, Ticket as CoreTicket, Token},
 };
 use kv_storage::{Birth, Space, Ticket as VolumeTicket};
-use kv_types::{Command, EntryId, KeyRange, Operation, RequestId, ShardConfig, ShardId, Write};
+use kv_types::{Command, EntryId, KeyRange, Operation, RequestId, Seq, ShardConfig, ShardId, Write};
 use tokio::sync::oneshot;
 
 use super::{
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) space: Space,
     pub(crate) applied: EntryId,
     pub(crate) events: Events,
+    /// What was applied when the copy ceased to lead: up to there its events are all there are.
+    pub(super) led_until: Seq,
     /// In the ISR once since the start.
     pub(crate) was_in_sync: bool,
     /// An expiry has been proposed and has not been applied.
@@ -95,6 +97,7 @@ impl Replica {
             space,
             applied,
             events: Events::new(applied.seq),
+            led_until: Seq(0),
             was_in_sync: false,
             expiring: false,
             persisted: config,

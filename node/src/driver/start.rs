@@ -40,6 +40,8 @@ const BLOCK_CACHE_BYTES: u64 = 32 << 20;
 /// How long a stopping node waits until no primary counts on its copies any more, so that no write waits for a node that
 /// is gone.
 const LEAVE_LIMIT: Duration = Duration::from_millis(1500);
+/// Shards are told apart by size in steps of such a part of the size at which they are split.
+const SIZES_TOLD_APART: u64 = 16;
 /// How often it looks.
 const LEFT_POLL: Duration = Duration::from_millis(5);
 /// How long a stopping node hands over what it leads, at most.
@@ -153,7 +155,11 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             session_timeout: options.session_timeout,
             bootstrap: options.bootstrap,
-            control: ControlOptions { rehome_after: options.rehome_after, ..ControlOptions::default() },
+            control: ControlOptions {
+                rehome_after: options.rehome_after,
+                weight_bytes: options.split_bytes / SIZES_TOLD_APART,
+                ..ControlOptions::default()
+            },
             clock: Arc::new(BoottimeClock),
         };
         let (cluster, events) = Cluster::start(cluster_options).await?;

@@ -174,6 +174,7 @@ impl State {
         self.machine = Machine::new(replica.shard, shared.limits, Sessions::default());
         self.applied = EntryId::ZERO;
         self.events.restart(kv_types::Seq(0));
+        self.led_until = kv_types::Seq(0);
         let mut batch = Batch::default();
         batch.delete(rows::applied_key(replica.shard));
         if let Err(error) = replica.volume.volume.table().write(batch) {

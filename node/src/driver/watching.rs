@@ -124,12 +124,14 @@ impl Subscription {
     }
 
     /// Under one lock: whatever is given out was applied while the copy led all of the range. What a parent applies
-    /// after a split has seqs that mean nothing for the child's keys.
+    /// after a split has seqs that mean nothing for the child's keys. A copy that has handed the shard over still gives out
+    /// what it applied as primary: the next one may have begun with a snapshot, and not keep what was before.
     fn events(&self, max: usize) -> Result<(Vec<Event>, Seq), WatchFailure> {
         let state = self.replica.lock();
         let covers = |own: &KeyRange| own.intersection(&self.range) == self.range;
         // A copy that doesn't lead any more may still apply: what it applies is committed, but late.
-        if !self.replica.leads() || !state.core.config().is_some_and(|config| covers(&config.range)) {
+        let bound = if self.replica.leads() { Seq(u64::MAX) } else { state.led_until };
+        if self.at.seq >= bound || !state.core.config().is_some_and(|config| covers(&config.range)) {
             return Err(WatchFailure::NotHere);
         }
         let Position { lineage: asked, seq } = self.at;
@@ -138,6 +140,9 @@ impl Subscription {
             return Err(WatchFailure::Promoted { asked, now });
         }
         let found = state.events.after(seq, &self.range, max);
-        found.map_err(|compacted| WatchFailure::Compacted { asked: seq, since: compacted.since })
+        let (mut events, until) =
+            found.map_err(|compacted| WatchFailure::Compacted { asked: seq, since: compacted.since })?;
+        events.retain(|event| event.revision <= bound.0);
+        Ok((events, until.min(bound)))
     }
 }
