@@ -12,6 +12,15 @@ impl Driver {
         self.shared.replicas().values().map(|replica| self.copy(replica)).collect()
     }
 
+    /// Those that serve. Sizes are reckoned from files, so on a thread that may wait; `None` if the process ends.
+    pub(super) async fn serving_copies(&self) -> Option<Vec<CopyReport>> {
+        let reporting = self.clone();
+        let mut copies = tokio::task::spawn_blocking(move || reporting.copies()).await.ok()?;
+        let leads = |copy: &CopyReport| self.shared.replica(copy.shard, copy.volume).is_some_and(|copy| copy.leads());
+        copies.retain(leads);
+        Some(copies)
+    }
+
     fn copy(&self, replica: &Replica) -> CopyReport {
         let (core, applied, was_in_sync, space) = {
             let state = replica.lock();

@@ -17,12 +17,9 @@ pub(super) async fn run(driver: Driver) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let reporting = driver.clone();
-        let Ok(copies) = tokio::task::spawn_blocking(move || reporting.copies()).await else { return };
+        let Some(copies) = driver.serving_copies().await else { return };
         let shared = &driver.shared;
-        let serves = |shard, volume| shared.replica(shard, volume).is_some_and(|replica| replica.leads());
-        let led = copies.into_iter().filter(|copy| serves(copy.shard, copy.volume));
-        let sizes: Vec<_> = led.map(|copy| (copy.shard, copy.size_bytes)).collect();
+        let sizes: Vec<_> = copies.into_iter().map(|copy| (copy.shard, copy.size_bytes)).collect();
         shared.note_sizes(sizes.iter().copied());
         shared.peers.send_heartbeats(&shared.state(&shared.peers.sight(shared.now()), sizes));
         let shards = driver.cluster().view().shards.clone();

@@ -24,12 +24,7 @@ pub(super) async fn run(driver: Driver, max_bytes: u64) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let reporting = driver.clone();
-        let Ok(copies) = tokio::task::spawn_blocking(move || reporting.copies()).await else { return };
-        let leading: Vec<_> = copies
-            .into_iter()
-            .filter(|copy| driver.shared.replica(copy.shard, copy.volume).is_some_and(|replica| replica.leads()))
-            .collect();
+        let Some(leading) = driver.serving_copies().await else { return };
         let Some(largest) = splitter.choose(leading) else { continue };
         if !driver.is_ceased() && splitter.split(&driver, &largest).await.is_err() {
             sleep(PUT_OFF).await;

@@ -109,7 +109,9 @@ impl Subscription {
             let (events, until) = self.events(max)?;
             self.taken_at = Instant::now();
             self.at.seq = until;
-            let progress = until > self.told && self.told_at.elapsed() >= PROGRESS_EVERY;
+            // The last one says how far it has come: the next copy may keep nothing from before.
+            let due = self.told_at.elapsed() >= PROGRESS_EVERY || !self.replica.leads();
+            let progress = until > self.told && due;
             if !events.is_empty() || progress {
                 self.told = until;
                 self.told_at = self.taken_at;

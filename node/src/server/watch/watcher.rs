@@ -146,7 +146,8 @@ impl Watcher {
                 }
             }
             let Gathered { events, failure, .. } = gathered;
-            if failure.is_none() || !events.is_empty() {
+            // Also an end without changes says how far it has come: where the watch goes on, nothing older may be kept.
+            if failure.is_none() || !events.is_empty() || self.moved {
                 self.send(queue, events).await?;
             }
             if let Some(answer) = failure {
