@@ -95,7 +95,9 @@ impl World {
     /// then; after 2 L it gives up the master's role and its membership, until it is reached again.
     fn judge_reach(&mut self, now: Time, sight: &Sight) {
         let lease = self.shared.lease();
-        let recent = lease * 6 / 10;
+        // Heartbeats come every 0.1 L, and a primary removes silent members after 0.6 L: one that nobody reaches has to know
+        // before that, or it would be left as the only member, of keys that nobody can get.
+        let recent = lease * 3 / 10;
         let reached = sight.peers.iter().any(|(_, peer)| peer.down_age.is_some_and(|age| age < recent));
         let reaches = sight.peers.iter().any(|(_, peer)| peer.up_age.is_some_and(|age| age < recent));
         let reachable = reached || !reaches;
