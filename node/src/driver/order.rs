@@ -63,8 +63,11 @@ impl Order {
             }
         }
         if !named {
-            let has_backups = placed_on(self.data).any(|(_, placement)| placement.value.copies > 1);
-            return !has_backups || now.since(self.started) >= UNNAMED;
+            let mut on_data = placed_on(self.data).peekable();
+            // Both volumes are new, and nothing is known yet of what is to be here.
+            let nothing = on_data.peek().is_none();
+            let has_backups = on_data.any(|(_, placement)| placement.value.copies > 1);
+            return !nothing && (!has_backups || now.since(self.started) >= UNNAMED);
         }
         // A snapshot has bounds of its own.
         if reached != self.reached || installs {
