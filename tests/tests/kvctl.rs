@@ -316,7 +316,8 @@ fn zookeeper_is_rebuilt_from_what_the_nodes_know() {
         };
         assert_eq!(ranges(&after.shards), ranges(&before.shards));
         assert_all_there(&client, &written).await;
-        // It is a cluster like any other: it outlives its master.
+        // It is a cluster like any other: it has a master, once the nodes have registered anew, and outlives it.
+        cluster.until_another_master("nobody").await;
         let (master, _) = cluster.master().await.expect("the cluster is alive");
         cluster.local.kill(cluster.local.index_of(&master.id).expect("a node")).expect("it runs");
         cluster.until_another_master(&master.id).await;
