@@ -7,6 +7,16 @@ ARGS ?=
 # Seeds of the simulator that `make soak` goes through.
 SEEDS ?= 0..200000
 
+# Images are IMAGE_PREFIX/kv-node:TAG and IMAGE_PREFIX/kv-operator:TAG.
+IMAGE_PREFIX ?= kvcluster
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# What builds them: the first of these that is there.
+BUILDER ?= $(firstword $(foreach program,buildah podman docker,$(shell command -v $(program))))
+# Programs of images are static: they have nothing beside them.
+PLATFORM ?= $(shell rustc -vV | sed -n 's/^host: //p')
+# The one of `make kube-up`, if none is installed.
+HELM ?= $(or $(shell command -v helm),.cache/kubernetes/bin/helm)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -47,6 +57,31 @@ bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes
 .PHONY: soak
 soak: ## Runs the simulator over many seeds (SEEDS=0..200000)
 	$(CARGO) run --release --locked --package kv-simulator --bin kv-sim -- --seeds $(SEEDS)
+
+.PHONY: images
+images: ## Builds the images of the node and the operator with buildah, podman or docker (IMAGE_PREFIX=… TAG=… BUILDER=…)
+	@test -n "$(BUILDER)" || { echo "none of buildah, podman and docker is installed: install one, or set BUILDER" >&2; exit 1; }
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target $(PLATFORM) \
+		--bin kv-node --bin kvctl --bin kv-zookeeper-member --bin kv-operator \
+		--package kv-node --package kv-client --package kv-zookeeper-member --package kv-operator
+	mkdir -p $(TARGET)/images/node $(TARGET)/images/operator
+	cd $(TARGET)/$(PLATFORM)/release && install --strip --target-directory $(abspath $(TARGET))/images/node kv-node kvctl kv-zookeeper-member
+	cd $(TARGET)/$(PLATFORM)/release && install --strip --target-directory $(abspath $(TARGET))/images/operator kv-operator
+	$(BUILDER) build --build-arg VERSION=$(TAG) --tag $(IMAGE_PREFIX)/kv-node:$(TAG) --file images/node/Containerfile $(TARGET)/images/node
+	$(BUILDER) build --build-arg VERSION=$(TAG) --tag $(IMAGE_PREFIX)/kv-operator:$(TAG) --file images/operator/Containerfile $(TARGET)/images/operator
+
+# Each is made whole before it replaces the old one.
+.PHONY: manifests
+manifests: ## Writes the generated files anew: the CRD, install.yaml and docs/resource-reference.md
+	$(CARGO) build --locked --package kv-operator --bin kv-operator
+	mkdir -p $(TARGET)/manifests
+	$(TARGET)/debug/kv-operator crd > $(TARGET)/manifests/crd.yaml
+	$(TARGET)/debug/kv-operator reference > $(TARGET)/manifests/resource-reference.md
+	cp $(TARGET)/manifests/crd.yaml manifests/crd.yaml
+	cp $(TARGET)/manifests/crd.yaml charts/kv-operator/files/crd.yaml
+	cp $(TARGET)/manifests/resource-reference.md docs/resource-reference.md
+	$(HELM) template kv charts/kv-operator --namespace kv-system --kube-version 1.33 > $(TARGET)/manifests/chart.yaml
+	cat manifests/namespace.yaml $(TARGET)/manifests/chart.yaml > manifests/install.yaml
 
 .PHONY: clean
 clean: ## Removes what was built, and the fetched ZooKeeper

@@ -1,7 +1,7 @@
 //! Many clients that contend for a few keys.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,11 +21,14 @@ use crate::{
 /// Pause of each client between two operations: keeps histories short enough to be judged in seconds.
 const PAUSE: Duration = Duration::from_millis(4);
 
+/// Who does it: a client, and the keys that it uses.
+pub type Worker = (Client, Vec<Vec<u8>>);
+
 /// Clients that read, set, compare-and-set and delete the same keys, in the background.
 #[derive(Debug)]
 pub struct Workload {
     recorder: Arc<Recorder>,
-    keys: Vec<Vec<u8>>,
+    keys: BTreeSet<Vec<u8>>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
@@ -36,14 +39,48 @@ impl Workload {
     pub fn start(clients: &[Client], description: &ClusterDescription) -> Self {
         let keys: Vec<_> =
             description.shards.iter().step_by(2).filter_map(|shard| key_in(shard, "contended")).collect();
+        let workers = clients.iter().chain(clients).map(|client| (client.clone(), keys.clone()));
+        Self::start_with(workers.collect(), PAUSE)
+    }
+
+    /// Begins, each worker with `pause` between two operations.
+    #[must_use]
+    pub fn start_with(workers: Vec<Worker>, pause: Duration) -> Self {
         let recorder = Arc::new(Recorder::default());
         let stop = Arc::new(AtomicBool::new(false));
+        let keys = workers.iter().flat_map(|(_, keys)| keys.iter().cloned()).collect();
         let mut tasks = JoinSet::new();
-        for (number, client) in (0..).zip(clients.iter().chain(clients)) {
-            let of = Recorded { number, client: client.clone() };
-            tasks.spawn(operate(Arc::clone(&recorder), of, keys.clone(), Arc::clone(&stop)));
+        for (number, (client, keys)) in (0..).zip(workers) {
+            let of = Recorded { number, client };
+            tasks.spawn(operate(Arc::clone(&recorder), of, keys, Arc::clone(&stop), pause));
         }
         Self { recorder, keys, stop, tasks }
+    }
+
+    /// What has been recorded so far.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Ends it, and reads every key once more. Returns the keys that can't be read.
+    ///
+    /// # Panics
+    /// If a worker did.
+    pub async fn stop(&mut self, client: &Client) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        // Not aborted: the outcome of what is under way belongs to the history.
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("no client panics");
+        }
+        let reader = Recorded { number: u64::MAX, client: client.clone() };
+        let mut unread = Vec::new();
+        for key in &self.keys {
+            if self.recorder.get(&reader, key).await.is_none() {
+                unread.push(key.escape_ascii().to_string());
+            }
+        }
+        unread
     }
 
     /// Ends it, reads every key once more, and has the history judged.
@@ -51,15 +88,8 @@ impl Workload {
     /// # Panics
     /// If it is not linearizable, or so little was answered that it says nothing.
     pub async fn finish(mut self, client: &Client) -> Counts {
-        self.stop.store(true, Ordering::Relaxed);
-        // Not aborted: the outcome of what is under way belongs to the history.
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("no client panics");
-        }
-        let reader = Recorded { number: u64::MAX, client: client.clone() };
-        for key in &self.keys {
-            assert!(self.recorder.get(&reader, key).await.is_some(), "{} can't be read", key.escape_ascii());
-        }
+        let unread = self.stop(client).await;
+        assert!(unread.is_empty(), "{unread:?} can't be read");
         let counts = self.recorder.counts();
         eprintln!("operations: {counts:?}");
         assert!(counts.answered > 500, "too little was answered to be judged: {counts:?}");
@@ -68,7 +98,7 @@ impl Workload {
     }
 }
 
-async fn operate(recorder: Arc<Recorder>, of: Recorded, keys: Vec<Vec<u8>>, stop: Arc<AtomicBool>) {
+async fn operate(recorder: Arc<Recorder>, of: Recorded, keys: Vec<Vec<u8>>, stop: Arc<AtomicBool>, pause: Duration) {
     let mut random = SmallRng::seed_from_u64(of.number);
     let mut revisions: HashMap<usize, u64> = HashMap::new();
     for number in 0_u64.. {
@@ -88,6 +118,6 @@ async fn operate(recorder: Arc<Recorder>, of: Recorded, keys: Vec<Vec<u8>>, stop
         if let Some(revision) = told {
             revisions.insert(at, revision);
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
 }

@@ -1,0 +1,153 @@
+//! One round of a cluster: its steps, in order. Only `dereference`, `apply`, `act` and `publish` do I/O.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Client, Resource, ResourceExt};
+use rand::RngExt;
+
+use super::{
+    act::{self, Actor, Progress},
+    applier::{self, Applier},
+    apply, build,
+    decision::{Decisions, Finding},
+    dereference,
+    names::{Component, Names},
+    plan, publish, status,
+    validate::{self, Defaults},
+    validated::ValidatedCluster,
+    world::World,
+};
+use crate::{
+    api::KvCluster,
+    nodes::{ClusterKey, NodeObservers},
+    zookeeper::Ensembles,
+};
+
+/// When a cluster is looked at again while something is under way.
+pub const SOON: Duration = Duration::from_secs(2);
+/// When a cluster at rest is looked at again, though nothing has been seen to change.
+pub const AT_REST: Duration = Duration::from_secs(60);
+
+/// What rounds need.
+pub struct Reconciler {
+    /// The API server.
+    pub client: Client,
+    /// What resources need not say.
+    pub defaults: Defaults,
+    /// Applies objects.
+    pub applier: Applier,
+    /// The nodes.
+    pub nodes: NodeObservers,
+    /// The ensembles.
+    pub ensembles: Ensembles,
+}
+
+/// What kept a round from its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What there is can't be read.
+    #[error(transparent)]
+    Dereference(#[from] dereference::Error),
+    /// An object can't be made as it is to be.
+    #[error(transparent)]
+    Apply(#[from] applier::Error),
+    /// Something that was decided can't be done.
+    #[error(transparent)]
+    Act(#[from] act::Error),
+    /// The status can't be written.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+}
+
+impl Reconciler {
+    /// One round of a cluster. Returns when it is looked at again, if nothing is seen to change before.
+    ///
+    /// # Errors
+    /// See [`Error`]; the round is tried again later.
+    pub async fn reconcile(&self, resource: Arc<KvCluster>) -> Result<Duration, Error> {
+        let names = self.names(&resource);
+        let key = ClusterKey::of(&names);
+        let owner = resource.uid().unwrap_or_default();
+        if resource.meta().deletion_timestamp.is_some() {
+            self.forget(&key, &owner);
+            return Ok(AT_REST);
+        }
+        let (mut world, live) = dereference::dereference(&self.client, &resource, &names).await?;
+        let validated = validate::validate(&resource, &world, &self.defaults);
+        let cluster = match &validated {
+            Ok(cluster) => cluster,
+            Err(_) => {
+                let status = status::status(validated.as_ref(), &resource, &world, &Decisions::default());
+                publish::publish(&self.client, &resource, status).await?;
+                return Ok(AT_REST);
+            }
+        };
+        self.listen(cluster, &mut world).await;
+        let mut decisions = plan::plan(cluster, &world);
+        let mut carried_out = Ok(Progress::Done);
+        if !cluster.paused {
+            carried_out = self.carry_out(cluster, &mut world, &live, &decisions, &owner).await;
+            if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) = &carried_out {
+                let reason = "ObjectRefused";
+                decisions.hindrances.insert(0, Finding { reason, message: error.to_string() });
+            }
+        }
+        let status = status::status(validated.as_ref(), &resource, &world, &decisions);
+        publish::publish(&self.client, &resource, status).await?;
+        carried_out?;
+        let at_rest = decisions.actions.is_empty() && decisions.progress.is_empty() && decisions.hindrances.is_empty();
+        Ok(if at_rest { AT_REST } else { SOON })
+    }
+
+    /// Stops listening to a cluster that is gone.
+    pub fn forget(&self, key: &ClusterKey, owner: &str) {
+        self.nodes.forget(key);
+        self.applier.forget(owner);
+    }
+
+    fn names(&self, resource: &KvCluster) -> Names {
+        Names {
+            namespace: resource.namespace().unwrap_or_default(),
+            cluster: resource.name_any(),
+            domain: self.defaults.cluster_domain.clone(),
+        }
+    }
+
+    /// Adds to the world what the nodes and ZooKeeper say.
+    async fn listen(&self, cluster: &ValidatedCluster, world: &mut World) {
+        let key = ClusterKey::of(&cluster.names);
+        let addresses = world.node_pods.keys().map(|ordinal| {
+            format!("{}:{}", cluster.names.host(Component::Node, *ordinal), super::names::KV_PORT)
+        });
+        self.nodes.observe(&key, addresses.collect());
+        world.report = self.nodes.latest(&key);
+        if cluster.managed_zookeeper().is_some() {
+            let members = world.zookeeper_pods.keys().copied().collect::<Vec<_>>();
+            world.ensemble = self.ensembles.view(&cluster.names, &members).await;
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        cluster: &ValidatedCluster,
+        world: &mut World,
+        live: &super::live::LiveObjects,
+        decisions: &Decisions,
+        owner: &str,
+    ) -> Result<Progress, Error> {
+        if cluster.managed_zookeeper().is_some() && world.super_secret.is_none() {
+            world.super_secret = Some(new_secret());
+        }
+        let resources = build::build(cluster, decisions, world.super_secret.as_deref());
+        apply::apply(&self.applier, owner, live, &cluster.names, resources).await?;
+        let Self { client, nodes, ensembles, .. } = self;
+        let actor = Actor { client, nodes, ensembles, cluster, world };
+        Ok(actor.act(&decisions.actions).await?)
+    }
+}
+
+/// A password that nobody has to type: 192 bits.
+fn new_secret() -> String {
+    let bytes: [u8; 24] = rand::rng().random();
+    hex::encode(bytes)
+}

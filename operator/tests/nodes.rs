@@ -1,0 +1,172 @@
+//! What is heard of real nodes: whoever is killed, hangs or is drained, the report says so soon.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kv_operator::nodes::{ClusterKey, ClusterReport, Error, NodeObservers};
+use kv_tests::{TestCluster, options, run, wait};
+
+/// How soon a change that has happened is to be heard.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+/// What means "stuck" for a cluster that gets over something by itself.
+const STUCK: Duration = Duration::from_secs(30);
+/// How long a cluster at rest is listened to.
+const REST: Duration = Duration::from_secs(4);
+
+struct Observed {
+    cluster: TestCluster,
+    observers: NodeObservers,
+    key: ClusterKey,
+    wakes: Arc<AtomicUsize>,
+}
+
+impl Observed {
+    async fn start(name: &str) -> Self {
+        let cluster = TestCluster::start(name, options(3)).await;
+        let key = ClusterKey { namespace: "default".into(), name: name.into() };
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let (woken, of) = (wakes.clone(), key.clone());
+        let observers = NodeObservers::new(move |key| {
+            assert_eq!(*key, of);
+            woken.fetch_add(1, Ordering::Relaxed);
+        });
+        let nodes = cluster.local.nodes().iter();
+        observers.observe(&key, nodes.map(|node| node.direct_address().to_string()).collect());
+        let observed = Self { cluster, observers, key, wakes };
+        let report = observed.observers.settled(&observed.key).await.expect("the nodes are there");
+        assert_eq!(report.nodes.len(), 3);
+        observed
+    }
+
+    fn report(&self) -> Result<ClusterReport, String> {
+        self.observers.latest(&self.key).ok_or_else(|| "nothing was heard lately".into())
+    }
+
+    async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        claim: impl Fn(&ClusterReport) -> Result<(), String>,
+    ) -> Duration {
+        wait::until(what, within, async || claim(&self.report()?)).await
+    }
+
+    /// Waits until ZooKeeper has another master, and then until that has been heard.
+    async fn until_another_master(&self, old: &str) {
+        self.cluster.until_another_master(old).await;
+        let since = Instant::now();
+        let (now, _) = self.cluster.master().await.expect("the cluster is alive");
+        self.until("the new master is reported", HEARD_WITHIN, |report| match &report.master {
+            Some(master) if *master == now.id => Ok(()),
+            other => Err(format!("{other:?} is, says {}", report.answered_by)),
+        })
+        .await;
+        eprintln!("heard {:?} after it was so", since.elapsed());
+    }
+}
+
+#[test]
+fn a_new_master_is_heard_of_whether_the_old_one_died_or_hangs() {
+    run(async {
+        let mut observed = Observed::start("observed-master").await;
+        let (master, _) = observed.cluster.master().await.expect("the cluster is alive");
+        let index = observed.cluster.local.index_of(&master.id).expect("it is one of the nodes");
+        observed.cluster.local.kill(index).expect("it runs");
+        observed.until_another_master(&master.id).await;
+        observed
+            .until("the dead node is gone", STUCK, |report| match report.nodes.get(&master.id) {
+                Some(node) if !node.registered && node.shards_served == 0 => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+        observed.cluster.local.start_node(index).expect("it can start");
+        observed.cluster.until_whole("the return").await;
+
+        let (master, _) = observed.cluster.master().await.expect("the cluster is alive");
+        let index = observed.cluster.local.index_of(&master.id).expect("it is one of the nodes");
+        observed.cluster.local.pause(index).expect("it runs");
+        observed.until_another_master(&master.id).await;
+        let asked = observed.observers.ask(&observed.key).await.expect("two nodes answer");
+        assert!(asked.zookeeper_connected && asked.answered_by != master.id, "{asked:?}");
+        observed.cluster.local.resume(index).expect("it hangs");
+    });
+}
+
+#[test]
+fn a_node_that_hangs_while_another_takes_over_is_not_listened_to() {
+    run(async {
+        let mut observed = Observed::start("observed-hang").await;
+        // Whoever is listened to hangs first, and then the master ends in order, so that the change follows at once.
+        let (master, _) = observed.cluster.master().await.expect("the cluster is alive");
+        let listened = observed.report().expect("it was heard").answered_by;
+        let victim = if listened == master.id { None } else { observed.cluster.local.index_of(&listened) };
+        if let Some(victim) = victim {
+            observed.cluster.local.pause(victim).expect("it runs");
+        }
+        let index = observed.cluster.local.index_of(&master.id).expect("it is one of the nodes");
+        observed.cluster.local.kill(index).expect("it runs");
+        observed.until_another_master(&master.id).await;
+        if let Some(victim) = victim {
+            observed.cluster.local.resume(victim).expect("it hangs");
+        }
+    });
+}
+
+#[test]
+fn a_drain_is_heard_of_and_so_is_its_end() {
+    run(async {
+        let observed = Observed::start("observed-drain").await;
+        let node = observed.cluster.name(2);
+        let (observers, key) = (&observed.observers, &observed.key);
+        let draining = |wished: bool| {
+            let node = node.clone();
+            move |report: &ClusterReport| match report.nodes.get(&node) {
+                Some(found) if found.draining == wished => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        let held = observers.drain(key, &node, false).await.expect("it can be drained");
+        assert!(held > 0, "it held nothing");
+        observed.until("the drain is reported", HEARD_WITHIN, draining(true)).await;
+        let empty = |report: &ClusterReport| match report.held_by(&node) {
+            0 => Ok(()),
+            held => Err(format!("it holds {held} shards")),
+        };
+        observed.until("the node is empty", STUCK, empty).await;
+        let asked = observers.ask(key).await.expect("nodes answer");
+        assert!(asked.fully_replicated() && empty(&asked).is_ok(), "{asked:?}");
+
+        observers.drain(key, &node, true).await.expect("it can be taken back");
+        observed.until("its end is reported", HEARD_WITHIN, draining(false)).await;
+        let refused = observers.drain(key, "kv-99", false).await.expect_err("there is no such node");
+        assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_cluster_at_rest_is_heard_and_wakes_nobody() {
+    run(async {
+        let observed = Observed::start("observed-rest").await;
+        let (first, began) = (observed.report().expect("it was heard").at, Instant::now());
+        let woken = observed.wakes.load(Ordering::Relaxed);
+        observed
+            .until("it is described anew", STUCK, |report| {
+                let rested = began.elapsed() >= REST && report.at > first;
+                if rested { Ok(()) } else { Err("not yet".into()) }
+            })
+            .await;
+        assert_eq!(observed.wakes.load(Ordering::Relaxed), woken, "nothing had changed");
+
+        observed.observers.forget(&observed.key);
+        assert_eq!(observed.observers.latest(&observed.key), None);
+        let unknown = observed.observers.ask(&observed.key).await.expect_err("it is forgotten");
+        assert!(matches!(unknown, Error::NotObserved(_)), "{unknown:?}");
+    });
+}

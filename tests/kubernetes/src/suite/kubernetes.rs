@@ -1,0 +1,113 @@
+use std::{process::Command, time::Duration};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use kv_tests::wait;
+use serde_json::json;
+
+use crate::{Cluster, Layout, command::run_with_input, images, run_to_end};
+
+/// Where the suites install the operator.
+pub const NAMESPACE: &str = "kv-system";
+/// A namespace is gone within this time, whatever was in it.
+const GONE_WITHIN: Duration = Duration::from_secs(90);
+
+/// A Kubernetes cluster that the operator is installed on.
+#[derive(Clone)]
+pub struct Kubernetes<'c> {
+    /// The cluster.
+    pub cluster: &'c Cluster,
+    /// The administrator.
+    pub client: Client,
+}
+
+impl<'c> Kubernetes<'c> {
+    /// The cluster with the operator as it was built last.
+    pub async fn with_operator(cluster: &'c Cluster) -> Self {
+        let client = cluster.client().await.expect("the API server's client");
+        let kubernetes = Self { cluster, client };
+        kubernetes.install_operator(&[]);
+        kubernetes
+    }
+
+    /// As README says, with the images that were made here.
+    pub fn install_operator(&self, more: &[&str]) {
+        let tree = Layout::of_this_tree().expect("the source tree");
+        let chart = tree.tree().join("charts/kv-operator");
+        let chart = chart.to_string_lossy();
+        let (operator, tag) = images::OPERATOR.rsplit_once(':').expect("a tag");
+        let values = [
+            format!("image.repository={operator}"),
+            format!("image.tag={tag}"),
+            format!("nodeImage={}", images::NODE),
+            format!("zookeeperImage={}", images::ZOOKEEPER),
+        ];
+        let mut arguments =
+            vec!["upgrade", "--install", "kv", &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait"];
+        for value in &values {
+            arguments.extend(["--set", value]);
+        }
+        arguments.extend(more);
+        self.helm(&arguments);
+    }
+
+    /// Runs helm; what it says is returned.
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        run(&mut self.cluster.helm(), arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs kubectl; what it says is returned.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same for what may fail: the error is what it said.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        run(&mut self.cluster.kubectl(), arguments)
+    }
+
+    /// Applies a manifest, as it is typed. Errors are the API server's words.
+    pub fn apply(&self, namespace: &str, manifest: &str) -> Result<String, String> {
+        let mut kubectl = self.cluster.kubectl();
+        kubectl.args(["apply", "--namespace", namespace, "--filename", "-"]);
+        run_with_input(&mut kubectl, manifest).map_err(|error| error.to_string())
+    }
+
+    /// A namespace of the strictest kind, empty.
+    pub async fn fresh_namespace(&self, name: &str) {
+        self.delete_namespace(name).await;
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": { "name": name, "labels": {
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/enforce-version": "latest",
+            }},
+        });
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let applied = namespaces.patch(name, &PatchParams::apply("kv-suites"), &Patch::Apply(namespace)).await;
+        applied.expect("the namespace is made");
+    }
+
+    /// Deletes a namespace with all that is in it. Returns how long that took.
+    pub async fn delete_namespace(&self, name: &str) -> Duration {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        // It may not be there.
+        let _ = namespaces.delete(name, &DeleteParams::default()).await;
+        wait::until(&format!("the namespace {name} is gone"), GONE_WITHIN, async || {
+            match namespaces.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(namespace)) => Err(format!("{:?}", namespace.status)),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+}
+
+fn run(program: &mut Command, arguments: &[&str]) -> Result<String, String> {
+    run_to_end(program.args(arguments)).map_err(|error| error.to_string())
+}

@@ -1,0 +1,156 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use kv_operator::api::{ClusterPhase, ConditionKind, ConditionStatus, KvCluster, KvClusterStatus};
+use kv_tests::wait;
+use serde_json::{Value, json};
+
+use super::Kubernetes;
+
+/// What the issue of the operator promises for a new cluster whose images are there.
+pub const RUNNING_WITHIN: Duration = Duration::from_secs(90);
+
+/// A `KvCluster`.
+#[derive(Clone)]
+pub struct Store<'c> {
+    /// Where it runs.
+    pub kubernetes: Kubernetes<'c>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl<'c> Store<'c> {
+    /// A store in a fresh namespace; waits until it runs.
+    pub async fn running(kubernetes: &Kubernetes<'c>, namespace: &str, spec: &Value) -> Self {
+        kubernetes.fresh_namespace(namespace).await;
+        let store = Self { kubernetes: kubernetes.clone(), namespace: namespace.into(), name: "demo".into() };
+        store.apply(spec).expect("the resource is accepted");
+        let took = store.settled(RUNNING_WITHIN).await;
+        eprintln!("{namespace}: running after {took:.1?}");
+        store
+    }
+
+    /// Another store of a namespace that exists; nothing is made yet.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self { name: name.into(), ..self.clone() }
+    }
+
+    /// Applies the resource with this specification. The error is what the API server said.
+    pub fn apply(&self, spec: &Value) -> Result<String, String> {
+        let resource = json!({
+            "apiVersion": "kvcluster.io/v1alpha1",
+            "kind": "KvCluster",
+            "metadata": { "name": self.name },
+            "spec": spec,
+        });
+        self.kubernetes.apply(&self.namespace, &resource.to_string())
+    }
+
+    /// Changes parts of the specification.
+    pub async fn change(&self, spec: &Value) {
+        let patch = json!({ "spec": spec });
+        self.resources()
+            .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("it is accepted");
+    }
+
+    /// The resource.
+    pub async fn get(&self) -> KvCluster {
+        self.resources().get(&self.name).await.expect("the resource is there")
+    }
+
+    /// Its status.
+    pub async fn status(&self) -> KvClusterStatus {
+        self.get().await.status.unwrap_or_default()
+    }
+
+    /// Waits until the status is as asked for. Returns how long that took.
+    pub async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        mut holds: impl FnMut(&KvClusterStatus) -> bool,
+    ) -> Duration {
+        let what = format!("{}/{}: {what}", self.namespace, self.name);
+        wait::until(&what, within, async || {
+            let resource = self.resources().get(&self.name).await.map_err(|error| error.to_string())?;
+            let status = resource.status.clone().unwrap_or_default();
+            let current = status.observed_generation == resource.meta().generation;
+            let told = || serde_json::to_string(&status).unwrap_or_default();
+            if current && holds(&status) { Ok(()) } else { Err(told()) }
+        })
+        .await
+    }
+
+    /// Waits until it is `Running` as the resource says it should be, and nothing is under way.
+    pub async fn settled(&self, within: Duration) -> Duration {
+        self.until("it runs, and nothing is under way", within, |status| {
+            let progressing = condition(status, ConditionKind::Progressing);
+            status.phase == ClusterPhase::Running && progressing == Some(ConditionStatus::False)
+        })
+        .await
+    }
+
+    /// Waits for a condition with a reason. Returns its message.
+    pub async fn told(&self, kind: ConditionKind, status: ConditionStatus, reason: &str, within: Duration) -> String {
+        let mut message = String::new();
+        self.until(&format!("{kind:?} is {status:?} because of {reason}"), within, |current| {
+            let found =
+                current.conditions.iter().find(|it| it.kind == kind && it.status == status && it.reason == reason);
+            message = found.map(|it| it.message.clone()).unwrap_or_default();
+            found.is_some()
+        })
+        .await;
+        message
+    }
+
+    /// The pods of a component (`node`, `zookeeper`), by name.
+    pub async fn pods(&self, component: &str) -> BTreeMap<String, Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.kubernetes.client.clone(), &self.namespace);
+        let labels = format!("app.kubernetes.io/instance={},app.kubernetes.io/component={component}", self.name);
+        let pods = pods.list(&ListParams::default().labels(&labels)).await.expect("pods are listed");
+        pods.into_iter().map(|pod| (pod.name_any(), pod)).collect()
+    }
+
+    /// The UIDs of all pods, by name: another one for each pod that was made anew.
+    pub async fn uids(&self) -> BTreeMap<String, String> {
+        let mut pods = self.pods("node").await;
+        pods.extend(self.pods("zookeeper").await);
+        pods.into_iter().map(|(name, pod)| (name, pod.uid().unwrap_or_default())).collect()
+    }
+
+    /// Runs kvctl in the pod of a node. The error is what it said.
+    pub fn kvctl(&self, pod: &str, arguments: &[&str]) -> Result<String, String> {
+        let node = format!("{}:7400", self.name);
+        let kvctl = ["exec", "--namespace", &self.namespace, pod, "--", "kvctl", "--node", &node];
+        self.kubernetes.try_kubectl(&[&kvctl, arguments].concat())
+    }
+
+    /// Deletes the resource and waits until its pods are gone.
+    pub async fn delete(&self) {
+        self.kubernetes.kubectl(&["delete", "kvcluster", &self.name, "--namespace", &self.namespace, "--wait=true"]);
+        wait::until("its pods are gone", Duration::from_secs(90), async || {
+            let left = self.uids().await;
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+
+    /// The resources of its namespace.
+    #[must_use]
+    pub fn resources(&self) -> Api<KvCluster> {
+        Api::namespaced(self.kubernetes.client.clone(), &self.namespace)
+    }
+}
+
+fn condition(status: &KvClusterStatus, kind: ConditionKind) -> Option<ConditionStatus> {
+    status.conditions.iter().find(|condition| condition.kind == kind).map(|condition| condition.status)
+}
