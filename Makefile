@@ -38,7 +38,7 @@ shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: 
 # One build for all: it makes the programs too, since their packages have tests of programs.
 .PHONY: test
 test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked; code=$$?; $(KUBE) down && exit $$code
 
 .PHONY: test-fast
 test-fast: ## Runs the tests that start no servers
@@ -57,6 +57,32 @@ bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes
 .PHONY: soak
 soak: ## Runs the simulator over many seeds (SEEDS=0..200000)
 	$(CARGO) run --release --locked --package kv-simulator --bin kv-sim -- --seeds $(SEEDS)
+
+# The images that go to the cluster are made of these.
+KUBE_PROGRAMS := --package kv-node --package kv-client --package kv-operator --package kv-tests --bins
+KUBE := $(TARGET)/debug/kv-kube
+
+.PHONY: kube-build
+kube-build:
+	$(CARGO) build --locked $(KUBE_PROGRAMS)
+	$(CARGO) build --locked --package kv-kubernetes --no-default-features --bin kv-kube
+
+.PHONY: kube-up
+kube-up: kube-build ## Starts a real Kubernetes of three machines on this one, with our images (Linux, root, Go; the first time builds for ten minutes)
+	$(KUBE) up
+
+.PHONY: kube-demo
+kube-demo: kube-build ## The same, then installs the operator, creates a store, uses it and kills its master
+	$(KUBE) demo
+
+.PHONY: kube-shell
+kube-shell: ## A shell with kubectl and helm on the cluster of `make kube-up`
+	$(KUBE) shell
+
+.PHONY: kube-down
+kube-down: ## Ends the cluster of `make kube-up`, with everything in it
+	@test -x $(KUBE) || $(CARGO) build --locked --package kv-kubernetes --no-default-features --bin kv-kube
+	$(KUBE) down
 
 .PHONY: images
 images: ## Builds the images of the node and the operator with buildah, podman or docker (IMAGE_PREFIX=… TAG=… BUILDER=…)

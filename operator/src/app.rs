@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     nodes::{ClusterKey, NodeObservers},
     options::RunOptions,
     reconcile::{applier::Applier, driver::Reconciler, validate::Defaults},
+    telemetry::causes,
     zookeeper::Ensembles,
 };
 
@@ -41,7 +42,7 @@ pub const EXIT_FAILED: u8 = 1;
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
 /// How long what is still running may take after that.
 const LINGER: Duration = Duration::from_secs(1);
-/// Rounds of reconciliation wait for answers nearly all the time; and the Lease is renewed while one of them computes.
+/// Rounds of reconciliation wait for answers nearly all the time. The second is for the Lease while one of them computes.
 const THREADS: usize = 2;
 
 /// Why the operator ended other than by being asked to.
@@ -75,8 +76,7 @@ pub fn run(options: RunOptions) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error}");
-            eprintln!("kv-operator: {error}");
+            error!("{}", causes(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -103,14 +103,16 @@ async fn elect(options: RunOptions, metrics: Metrics, probes: Probes, mut stop: 
     let client = api_server.client(None)?;
     let namespace = options.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let mut election = Election::new(client, &namespace, options.identity.clone());
-    tokio::select! {
-        () = election.acquire(|| probes.ready()) => {}
-        () = stop.asked() => return Ok(()),
-    }
-    metrics.leading(true);
     let client = api_server.client(Some(election.leadership()))?;
-    let ended = lead(options, client, metrics.clone(), &mut election, stop).await;
-    metrics.leading(false);
+    let acquired = tokio::select! {
+        () = election.acquire(|| probes.ready()) => true,
+        () = stop.asked() => false,
+    };
+    let ended = match acquired {
+        true => lead(options, client, metrics, &mut election, stop).await,
+        // Perhaps it has just been taken, and the answer is on its way.
+        false => Ok(()),
+    };
     // Who has lost it has nothing to give back.
     if !matches!(ended, Err(AppError::LeadershipLost(_))) {
         election.release().await;
@@ -118,7 +120,7 @@ async fn elect(options: RunOptions, metrics: Metrics, probes: Probes, mut stop: 
     ended
 }
 
-/// Runs the controllers for as long as the Lease is ours. When it is lost they are dropped wherever they are.
+/// Runs the controllers for as long as the Lease is ours. When it is lost they are ended wherever they are.
 async fn lead(
     options: RunOptions,
     client: Client,
@@ -134,13 +136,19 @@ async fn lead(
         applier: Applier::new(client.clone()),
         nodes: NodeObservers::new(waking(wake)),
         ensembles: Ensembles::default(),
+        known: Mutex::default(),
     };
+    metrics.leading(true);
     let shutdown = CancellationToken::new();
-    let controllers = controllers::run(client, &namespaces, Arc::new(reconciler), metrics, wakes, shutdown.clone());
-    let (mut controllers, mut keeping) = (pin!(controllers), pin!(election.keep()));
+    let running = shutdown.clone();
+    // A task of its own: the Lease is renewed while it computes.
+    let mut controllers = AbortOnDropHandle::new(tokio::spawn(async move {
+        controllers::run(client, &namespaces, Arc::new(reconciler), metrics, wakes, running).await;
+    }));
+    let mut keeping = pin!(election.keep());
     tokio::select! {
         lost = &mut keeping => return Err(lost.into()),
-        () = &mut controllers => return Err(AppError::ControllersEnded),
+        _ = &mut controllers => return Err(AppError::ControllersEnded),
         () = stop.asked() => info!("asked to stop: finishing what is under way first"),
     }
     shutdown.cancel();

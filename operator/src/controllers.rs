@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        controller::{Action, Config, Controller},
+        controller::{self, Action, Config, Controller},
         reflector::ObjectRef,
         watcher,
     },
@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::KvCluster,
     metrics::Metrics,
+    nodes::ClusterKey,
     reconcile::{
-        driver::{Error, Reconciler},
+        driver::{Error, Reconciler, Round},
         names::{APP_NAME, CLUSTER_LABEL, MANAGER},
     },
 };
@@ -48,6 +49,15 @@ struct Context {
     reconciler: Arc<Reconciler>,
     metrics: Metrics,
     failures: Failures,
+}
+
+impl Context {
+    fn forget(&self, name: &str, namespace: Option<&str>) {
+        let key = ClusterKey { namespace: namespace.unwrap_or_default().to_owned(), name: name.to_owned() };
+        self.reconciler.forget(&key);
+        self.metrics.cluster(&key.namespace, &key.name, None);
+        self.failures.forget(&(key.namespace, key.name));
+    }
 }
 
 /// Runs until `shutdown`, then ends when the rounds that run have ended.
@@ -111,13 +121,16 @@ async fn of_namespace(
         .watches(api::<PersistentVolumeClaim>(&client, namespace), parts, |claim| cluster_of(&claim))
         .reconcile_on(wakes)
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
-        .run(round, failed, context)
-        .for_each(|outcome| async move {
-            // The errors of rounds are logged by `failed`; what is left is a cluster that has gone meanwhile, or a watch that is
-            // opened anew.
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "controller");
+        .run(round, failed, context.clone())
+        .for_each(|outcome| {
+            match outcome {
+                // Its parts go after it, and wake it once more.
+                Err(controller::Error::ObjectNotFound(gone)) => context.forget(&gone.name, gone.namespace.as_deref()),
+                // The errors of rounds are logged by `failed`; what is left is a watch that is opened anew.
+                Err(error) => tracing::debug!(%error, "controller"),
+                Ok(_) => {}
             }
+            async {}
         })
         .await;
 }
@@ -131,7 +144,8 @@ async fn round(cluster: Arc<KvCluster>, context: Arc<Context>) -> Result<Action,
     let outcome = tokio::time::timeout(LONGEST_ROUND, reconciling).await;
     let outcome = outcome.map_err(|_| RoundError::TooLong).and_then(|outcome| outcome.map_err(RoundError::Failed));
     timer.finish(outcome.is_ok());
-    let next = outcome?;
+    let Round { next, phase } = outcome?;
+    context.metrics.cluster(&key.0, &key.1, phase);
     context.failures.forget(&key);
     Ok(Action::requeue(next))
 }

@@ -127,13 +127,14 @@ mod tests {
             ("spec.shards", "shards: write either"),
             ("spec.imagePullPolicy", "imagePullPolicy: "),
             ("spec.storage.data", "size: more than nothing"),
-            ("spec.storage.data", "size: volumes can grow"),
+            ("spec.storage", "storage.data.size: volumes can grow"),
             ("spec.storage.data.size", "size: it is not a quantity"),
-            ("spec.storage.bkpdata", "size: volumes can grow"),
+            ("spec.storage", "storage.bkpdata.size: volumes can grow"),
+            ("spec.storage.bkpdata", "size: more than nothing"),
             ("spec.storage.bkpdata.size", "size: it is not a quantity"),
             ("spec.zookeeper", "zookeeper: either external"),
             ("spec.zookeeper.nodes", "zookeeper.nodes: an odd number"),
-            ("spec.zookeeper.storage", "size: volumes can grow"),
+            ("spec.zookeeper", "zookeeper.storage.size: volumes can grow"),
             ("spec.zookeeper.external", "zookeeper.external.root: it is where"),
         ];
         for (path, start) in expected {

@@ -16,22 +16,31 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::decision::{Observed, Turn, held, released};
+use crate::telemetry::causes;
 
 /// The Lease's name.
 const NAME: &str = "kv-operator";
 const FIELD_MANAGER: &str = "kv-operator-lease";
 /// Pause between two renewals.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// Pause after a failure, and between two looks at a Lease that is somebody else's.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// How long a renewal may take. Of a connection that is dead without a word, the next attempt makes a new one.
+const RENEW_WITHIN: Duration = Duration::from_secs(3);
+/// Pause after a renewal that has failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Pause between two looks at a Lease that is somebody else's.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// We believe that the Lease is ours for so long after we asked for it. It is less than others leave it to us, so that what
 /// we have sent is done before anybody else begins.
 const HOLDS_FOR: Duration = Duration::from_secs(10);
 /// How long releasing it may take. Whoever is next waits for the Lease's end if it doesn't succeed.
 const RELEASE_WITHIN: Duration = Duration::from_secs(3);
 
-const _: () =
-    assert!(HOLDS_FOR.as_secs() < decision::LEASE_SECONDS as u64 && RENEW_EVERY.as_secs() * 2 < HOLDS_FOR.as_secs());
+const _: () = assert!(HOLDS_FOR.as_secs() < decision::LEASE_SECONDS as u64);
+// One renewal may fail, and another one has its whole time left.
+const _: () = assert!(
+    RENEW_EVERY.as_secs() + RENEW_WITHIN.as_secs() + RETRY_AFTER.as_secs() + RENEW_WITHIN.as_secs()
+        <= HOLDS_FOR.as_secs()
+);
 
 /// Takes the Lease, keeps it, and releases it.
 #[derive(Debug)]
@@ -109,7 +118,7 @@ impl Election {
                 }
                 Err(error) => self.failed(&error),
             }
-            sleep(RETRY_EVERY).await;
+            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -120,18 +129,18 @@ impl Election {
             let Some(until) = *self.until.borrow() else { return LeadershipLost::NotRenewed };
             let round = async {
                 sleep(pause).await;
-                self.attempt().await
+                timeout(RENEW_WITHIN, self.attempt()).await
             };
-            match timeout_at(until.into(), round).await {
-                Ok(Ok(Turn::Renew | Turn::Take)) => pause = RENEW_EVERY,
-                Ok(Ok(Turn::Wait { holder })) => {
+            let outcome = timeout_at(until.into(), round).await;
+            pause = RETRY_AFTER;
+            match outcome {
+                Ok(Ok(Ok(Turn::Renew | Turn::Take))) => pause = RENEW_EVERY,
+                Ok(Ok(Ok(Turn::Wait { holder }))) => {
                     self.until.send_replace(None);
                     return LeadershipLost::Taken { holder };
                 }
-                Ok(Err(error)) => {
-                    self.failed(&error);
-                    pause = RETRY_EVERY;
-                }
+                Ok(Ok(Err(error))) => self.failed(&error),
+                Ok(Err(_)) => warn!("the Lease is not renewed: no answer within {RENEW_WITHIN:?}"),
                 Err(_) => {
                     self.until.send_replace(None);
                     return LeadershipLost::NotRenewed;
@@ -145,7 +154,7 @@ impl Election {
         self.until.send_replace(None);
         match timeout(RELEASE_WITHIN, self.give_back()).await {
             Ok(Ok(())) => info!("the Lease is released"),
-            Ok(Err(error)) => warn!(error = chain(&error), "the Lease is not released"),
+            Ok(Err(error)) => warn!(error = causes(&error), "the Lease is not released"),
             Err(_) => warn!("the Lease is not released: no answer within {RELEASE_WITHIN:?}"),
         }
     }
@@ -204,7 +213,7 @@ impl Election {
             // Somebody has written it at the same time, or an answer to us was lost: it is read again.
             kube::Error::Api(status) if status.code == 409 => debug!("the Lease has changed"),
             error => {
-                let error = chain(error);
+                let error = causes(error);
                 if self.is_new(&error) {
                     warn!(error, "the Lease can't be read or written");
                 }
@@ -221,18 +230,4 @@ impl Election {
 
 fn parameters() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
-}
-
-/// An error and what caused it: kube's own words don't repeat their source.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -1,5 +1,7 @@
 //! Logs: structured, to standard error.
 
+use std::error::Error;
+
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, util::SubscriberInitExt as _, util::TryInitError};
 
@@ -48,4 +50,20 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     };
     outcome.map_err(TelemetryError::SetUpAlready)
+}
+
+/// An error and what caused it, in one line. Causes that the error's own words hold already are left out.
+#[must_use]
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
 }

@@ -27,9 +27,15 @@ struct Observed {
     wakes: Arc<AtomicUsize>,
 }
 
+/// Places in the line of those who become master.
+const MASTER: usize = 0;
+const SLAVE: usize = 2;
+
 impl Observed {
-    async fn start(name: &str) -> Self {
+    /// Three nodes, of which the one at this place in the line is listened to.
+    async fn start(name: &str, place: usize) -> Self {
         let cluster = TestCluster::start(name, options(3)).await;
+        let (_, members) = cluster.master().await.expect("the cluster is alive");
         let key = ClusterKey { namespace: "default".into(), name: name.into() };
         let wakes = Arc::new(AtomicUsize::new(0));
         let (woken, of) = (wakes.clone(), key.clone());
@@ -37,11 +43,12 @@ impl Observed {
             assert_eq!(*key, of);
             woken.fetch_add(1, Ordering::Relaxed);
         });
-        let nodes = cluster.local.nodes().iter();
-        observers.observe(&key, nodes.map(|node| node.direct_address().to_string()).collect());
+        let mut nodes: Vec<_> = cluster.local.nodes().iter().collect();
+        nodes.sort_by_key(|node| node.name() != members[place]);
+        observers.observe(&key, nodes.iter().map(|node| node.direct_address().to_string()).collect());
         let observed = Self { cluster, observers, key, wakes };
         let report = observed.observers.settled(&observed.key).await.expect("the nodes are there");
-        assert_eq!(report.nodes.len(), 3);
+        assert_eq!((report.nodes.len(), &report.answered_by), (3, &members[place]));
         observed
     }
 
@@ -75,7 +82,7 @@ impl Observed {
 #[test]
 fn a_new_master_is_heard_of_whether_the_old_one_died_or_hangs() {
     run(async {
-        let mut observed = Observed::start("observed-master").await;
+        let mut observed = Observed::start("observed-master", MASTER).await;
         let (master, _) = observed.cluster.master().await.expect("the cluster is alive");
         let index = observed.cluster.local.index_of(&master.id).expect("it is one of the nodes");
         observed.cluster.local.kill(index).expect("it runs");
@@ -102,27 +109,21 @@ fn a_new_master_is_heard_of_whether_the_old_one_died_or_hangs() {
 #[test]
 fn a_node_that_hangs_while_another_takes_over_is_not_listened_to() {
     run(async {
-        let mut observed = Observed::start("observed-hang").await;
-        // Whoever is listened to hangs first, and then the master ends in order, so that the change follows at once.
-        let (master, _) = observed.cluster.master().await.expect("the cluster is alive");
-        let listened = observed.report().expect("it was heard").answered_by;
-        let victim = if listened == master.id { None } else { observed.cluster.local.index_of(&listened) };
-        if let Some(victim) = victim {
-            observed.cluster.local.pause(victim).expect("it runs");
-        }
-        let index = observed.cluster.local.index_of(&master.id).expect("it is one of the nodes");
-        observed.cluster.local.kill(index).expect("it runs");
+        let mut observed = Observed::start("observed-hang", SLAVE).await;
+        let (master, members) = observed.cluster.master().await.expect("the cluster is alive");
+        let index = |name: &str| observed.cluster.local.index_of(name).expect("it is one of the nodes");
+        let (hangs, dies) = (index(&members[SLAVE]), index(&master.id));
+        observed.cluster.local.pause(hangs).expect("it runs");
+        observed.cluster.local.kill(dies).expect("it runs");
         observed.until_another_master(&master.id).await;
-        if let Some(victim) = victim {
-            observed.cluster.local.resume(victim).expect("it hangs");
-        }
+        observed.cluster.local.resume(hangs).expect("it hangs");
     });
 }
 
 #[test]
 fn a_drain_is_heard_of_and_so_is_its_end() {
     run(async {
-        let observed = Observed::start("observed-drain").await;
+        let observed = Observed::start("observed-drain", MASTER).await;
         let node = observed.cluster.name(2);
         let (observers, key) = (&observed.observers, &observed.key);
         let draining = |wished: bool| {
@@ -153,7 +154,7 @@ fn a_drain_is_heard_of_and_so_is_its_end() {
 #[test]
 fn a_cluster_at_rest_is_heard_and_wakes_nobody() {
     run(async {
-        let observed = Observed::start("observed-rest").await;
+        let observed = Observed::start("observed-rest", SLAVE).await;
         let (first, began) = (observed.report().expect("it was heard").at, Instant::now());
         let woken = observed.wakes.load(Ordering::Relaxed);
         observed

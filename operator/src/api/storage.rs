@@ -3,8 +3,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The nodes' volumes: `data` for shards whose home a node is, `bkpdata` for copies of other nodes' shards.
-#[derive(JsonSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!isQuantity(has(self.data) && has(self.data.size) ? self.data.size : '10Gi') || !quantity(has(self.data) && has(self.data.size) ? self.data.size : '10Gi').isLessThan(quantity(has(oldSelf.data) && has(oldSelf.data.size) ? oldSelf.data.size : '10Gi'))").message("storage.data.size: volumes can grow and never shrink: write at least the size they had (10Gi if none was written)"),
+    validation = Rule::new("!isQuantity(has(self.bkpdata) && has(self.bkpdata.size) ? self.bkpdata.size : '10Gi') || !quantity(has(self.bkpdata) && has(self.bkpdata.size) ? self.bkpdata.size : '10Gi').isLessThan(quantity(has(oldSelf.bkpdata) && has(oldSelf.bkpdata.size) ? oldSelf.bkpdata.size : '10Gi'))").message("storage.bkpdata.size: volumes can grow and never shrink: write at least the size they had (10Gi if none was written)")
+)]
 pub struct StorageSpec {
     /// The volume `data` of each node.
     #[serde(default)]
@@ -20,10 +24,7 @@ pub struct StorageSpec {
 /// One volume.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.size) || !isQuantity(self.size) || quantity(self.size).isGreaterThan(quantity('0'))").message("size: more than nothing: write for example 10Gi"),
-    validation = Rule::new("!has(oldSelf.size) || (has(self.size) && (!isQuantity(self.size) || !quantity(self.size).isLessThan(quantity(oldSelf.size))))").message("size: volumes can grow and never shrink: write at least the size it had")
-)]
+#[x_kube(validation = Rule::new("!has(self.size) || !isQuantity(self.size) || quantity(self.size).isGreaterThan(quantity('0'))").message("size: more than nothing: write for example 10Gi"))]
 pub struct VolumeSpec {
     /// As a quantity of Kubernetes, such as `10Gi`. May be raised later, never lowered. Default: 10Gi for nodes, 2Gi for
     /// ZooKeeper.

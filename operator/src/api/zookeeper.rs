@@ -10,7 +10,10 @@ pub const DEFAULT_ZOOKEEPER_NODES: i32 = 3;
 /// The ZooKeeper of a cluster: managed by the operator, or external.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.external) || !(has(self.nodes) || has(self.image) || has(self.storage) || has(self.resources) || has(self.scheduling))").message("zookeeper: either external, or the fields of a managed one: remove zookeeper.external or the others"))]
+#[x_kube(
+    validation = Rule::new("!has(self.external) || !(has(self.nodes) || has(self.image) || has(self.storage) || has(self.resources) || has(self.scheduling))").message("zookeeper: either external, or the fields of a managed one: remove zookeeper.external or the others"),
+    validation = Rule::new("!isQuantity(has(self.storage) && has(self.storage.size) ? self.storage.size : '2Gi') || !quantity(has(self.storage) && has(self.storage.size) ? self.storage.size : '2Gi').isLessThan(quantity(has(oldSelf.storage) && has(oldSelf.storage.size) ? oldSelf.storage.size : '2Gi'))").message("zookeeper.storage.size: volumes can grow and never shrink: write at least the size they had (2Gi if none was written)")
+)]
 pub struct ZooKeeperSpec {
     /// Members of the ensemble: an odd number. Default: 3. May be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -122,10 +122,15 @@ impl NodeObservers {
     /// As [`Self::latest`], but a cluster that has just begun to be observed gets up to 3 s to be heard: so that an operator
     /// that starts anew does not tell people that all nodes are silent.
     pub async fn settled(&self, key: &ClusterKey) -> Option<ClusterReport> {
-        let observed = self.lock().get(key).map(|observed| (observed.latest.clone(), observed.since));
-        let (mut latest, since) = observed?;
-        // If nothing comes, or the cluster is forgotten meanwhile, the answer is none.
-        let _ = timeout_at(since + FIRST_WITHIN, latest.wait_for(Option::is_some)).await;
+        let observed = self.lock().get(key).map(|observed| {
+            let somebody = !observed.addresses.borrow().is_empty();
+            (somebody, observed.latest.clone(), observed.since)
+        });
+        let (somebody, mut latest, since) = observed?;
+        if somebody {
+            // If nothing comes, or the cluster is forgotten meanwhile, the answer is none.
+            let _ = timeout_at(since + FIRST_WITHIN, latest.wait_for(Option::is_some)).await;
+        }
         self.latest(key)
     }
 

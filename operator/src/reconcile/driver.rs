@@ -1,6 +1,10 @@
 //! One round of a cluster: its steps, in order. Only `dereference`, `apply`, `act` and `publish` do I/O.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kube::{Client, Resource, ResourceExt};
 use rand::RngExt;
@@ -18,7 +22,7 @@ use super::{
     world::World,
 };
 use crate::{
-    api::KvCluster,
+    api::{ClusterPhase, KvCluster},
     nodes::{ClusterKey, NodeObservers},
     zookeeper::Ensembles,
 };
@@ -40,6 +44,17 @@ pub struct Reconciler {
     pub nodes: NodeObservers,
     /// The ensembles.
     pub ensembles: Ensembles,
+    /// The clusters that rounds were about, with their UIDs.
+    pub known: Mutex<HashMap<ClusterKey, String>>,
+}
+
+/// What a round has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// When the cluster is looked at again, if nothing is seen to change before.
+    pub next: Duration,
+    /// How it is; none if it is being deleted.
+    pub phase: Option<ClusterPhase>,
 }
 
 /// What kept a round from its end.
@@ -60,26 +75,28 @@ pub enum Error {
 }
 
 impl Reconciler {
-    /// One round of a cluster. Returns when it is looked at again, if nothing is seen to change before.
+    /// One round of a cluster.
     ///
     /// # Errors
     /// See [`Error`]; the round is tried again later.
-    pub async fn reconcile(&self, resource: Arc<KvCluster>) -> Result<Duration, Error> {
+    pub async fn reconcile(&self, resource: Arc<KvCluster>) -> Result<Round, Error> {
         let names = self.names(&resource);
         let key = ClusterKey::of(&names);
         let owner = resource.uid().unwrap_or_default();
         if resource.meta().deletion_timestamp.is_some() {
-            self.forget(&key, &owner);
-            return Ok(AT_REST);
+            self.forget(&key);
+            return Ok(Round { next: AT_REST, phase: None });
         }
+        self.remember(key, &owner);
         let (mut world, live) = dereference::dereference(&self.client, &resource, &names).await?;
         let validated = validate::validate(&resource, &world, &self.defaults);
         let cluster = match &validated {
             Ok(cluster) => cluster,
             Err(_) => {
                 let status = status::status(validated.as_ref(), &resource, &world, &Decisions::default());
+                let phase = Some(status.phase);
                 publish::publish(&self.client, &resource, status).await?;
-                return Ok(AT_REST);
+                return Ok(Round { next: AT_REST, phase });
             }
         };
         self.listen(cluster, &mut world).await;
@@ -93,16 +110,27 @@ impl Reconciler {
             }
         }
         let status = status::status(validated.as_ref(), &resource, &world, &decisions);
+        let phase = Some(status.phase);
         publish::publish(&self.client, &resource, status).await?;
         carried_out?;
         let at_rest = decisions.actions.is_empty() && decisions.progress.is_empty() && decisions.hindrances.is_empty();
-        Ok(if at_rest { AT_REST } else { SOON })
+        Ok(Round { next: if at_rest { AT_REST } else { SOON }, phase })
     }
 
     /// Stops listening to a cluster that is gone.
-    pub fn forget(&self, key: &ClusterKey, owner: &str) {
+    pub fn forget(&self, key: &ClusterKey) {
         self.nodes.forget(key);
-        self.applier.forget(owner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(owner) = known {
+            self.applier.forget(&owner);
+        }
+    }
+
+    fn remember(&self, key: ClusterKey, owner: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(former) = known.insert(key, owner.to_owned()).filter(|former| former != owner) {
+            self.applier.forget(&former);
+        }
     }
 
     fn names(&self, resource: &KvCluster) -> Names {
@@ -120,7 +148,7 @@ impl Reconciler {
             format!("{}:{}", cluster.names.host(Component::Node, *ordinal), super::names::KV_PORT)
         });
         self.nodes.observe(&key, addresses.collect());
-        world.report = self.nodes.latest(&key);
+        world.report = self.nodes.settled(&key).await;
         if cluster.managed_zookeeper().is_some() {
             let members = world.zookeeper_pods.keys().copied().collect::<Vec<_>>();
             world.ensemble = self.ensembles.view(&cluster.names, &members).await;

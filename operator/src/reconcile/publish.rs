@@ -64,9 +64,7 @@ pub async fn publish(client: &Client, resource: &KvCluster, status: KvClusterSta
     let parameters = PatchParams::apply(STATUS_MANAGER).force();
     match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {
         Ok(_) => {}
-        Err(kube::Error::Api(refused)) if refused.is_conflict() || refused.is_not_found() => {
-            return Ok(Published::Outdated);
-        }
+        Err(kube::Error::Api(refused)) if [404, 409].contains(&refused.code) => return Ok(Published::Outdated),
         Err(source) => return Err(Error { namespace, name, source }),
     }
     let before = resource.status.clone().unwrap_or_default();

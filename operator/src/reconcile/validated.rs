@@ -60,7 +60,7 @@ pub struct ValidatedNodes {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValidatedZooKeeper {
     /// The operator makes it and looks after it.
-    Managed(ManagedZooKeeper),
+    Managed(Box<ManagedZooKeeper>),
     /// Somebody else does.
     External {
         /// `host:port,host:port`.

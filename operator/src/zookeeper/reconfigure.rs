@@ -54,8 +54,7 @@ pub async fn reconfigure(
     let leaving: Vec<_> = leaving.iter().map(ToString::to_string).collect();
     let joinings: Vec<_> = joining.iter().map(|line| line.trim()).collect();
     let leavings: Vec<_> = leaving.iter().map(String::as_str).collect();
-    let update =
-        EnsembleUpdate::Incremental { joinings: joinings.iter().copied(), leavings: leavings.iter().copied() };
+    let update = EnsembleUpdate::Incremental { joinings: joinings.iter().copied(), leavings: leavings.iter().copied() };
     match timeout(CHANGE_WITHIN, client.update_ensemble(update, Some(expected))).await {
         Ok(Ok(_)) => Ok(Reconfigured::Done),
         Ok(Err(error)) => outcome(error),

@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn other_last_words_are_no_report() {
-        for text in ["", "panic", "{}", "{\"found\":{\"marker\":false,\"data\":{\"zxid\":\"x\",\"epoch\":1}},\"did\":\"held\"}"] {
+        for text in
+            ["", "panic", "{}", "{\"found\":{\"marker\":false,\"data\":{\"zxid\":\"x\",\"epoch\":1}},\"did\":\"held\"}"]
+        {
             assert_eq!(StartReport::parse(text), None, "{text}");
         }
     }

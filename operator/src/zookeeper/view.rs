@@ -138,10 +138,12 @@ mod tests {
 
     #[test]
     fn answers_are_read_and_a_member_without_a_mode_does_not_serve() {
-        let answer = "Zookeeper version: 3.9.4\nLatency min/avg/max: 0/0.0/0\nZxid: 0x10000002a\nMode: leader\nNode count: 5\n";
+        let answer =
+            "Zookeeper version: 3.9.4\nLatency min/avg/max: 0/0.0/0\nZxid: 0x10000002a\nMode: leader\nNode count: 5\n";
         assert_eq!(parse_srvr(answer), Some(("leader", 0x1_0000_002a)));
         assert_eq!(parse_srvr("This ZooKeeper instance is not currently serving requests\n"), None);
-        let mntr = "zk_version\t3.9.4\nzk_synced_followers\t4\nzk_synced_non_voting_followers\t2\nzk_synced_observers\t0\n";
+        let mntr =
+            "zk_version\t3.9.4\nzk_synced_followers\t4\nzk_synced_non_voting_followers\t2\nzk_synced_observers\t0\n";
         assert_eq!(parse_mntr(mntr), Some(Mode::Leader { synced_voters: 2, synced_joiners: 2 }));
         assert_eq!(parse_mntr("zk_synced_followers\t4\n"), None);
     }

@@ -183,20 +183,14 @@ fn start_everything(layout: &Layout) -> Result<()> {
 /// All at once: each image goes to all machines side by side.
 fn load_images(layout: &Layout, images: &[Image]) -> Result<()> {
     for image in images {
-        let archive = image.archive(layout)?;
-        let import = |machine: Machine| {
-            let stamp = machine.on_disk("images").join(image.name().replace('/', "-"));
-            if fs::read_to_string(&stamp).is_ok_and(|there| there == archive.fingerprint) {
-                return Ok(());
-            }
-            machine.import_images(&archive.path)?;
-            write_file(&stamp, &archive.fingerprint)
-        };
+        let archive = &image.archive(layout)?;
         step(&format!("gave {} to the machines", image.name()), || {
             std::thread::scope(|scope| {
-                let imports: Vec<_> = Machine::all(layout).map(|machine| scope.spawn(|| import(machine))).collect();
-                let ends = imports.into_iter().map(std::thread::ScopedJoinHandle::join);
-                ends.map(|end| end.unwrap_or(Err(Error::NotRunning))).collect::<Result<()>>()
+                let imports: Vec<_> = Machine::all(layout)
+                    .map(|machine| scope.spawn(move || machine.load_image(*image, archive)))
+                    .collect();
+                let mut ends = imports.into_iter().map(std::thread::ScopedJoinHandle::join);
+                ends.try_for_each(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             })
         })?;
     }

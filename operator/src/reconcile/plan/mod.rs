@@ -1,13 +1,13 @@
 //! The next safe step: pure, from what is wished for and what there is.
 
 pub mod disruption;
-mod ensemble;
 mod nodes;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 mod volumes;
+pub mod zookeeper;
 
 use super::{
     decision::Decisions,
@@ -26,7 +26,7 @@ pub fn plan(cluster: &ValidatedCluster, world: &World) -> Decisions {
     let settled = nodes::plan(cluster, world, announced, &mut decisions);
     if let ValidatedZooKeeper::Managed(managed) = &cluster.zookeeper {
         // The nodes' image is also the members' init image: nodes are replaced first, so that a wrong one stops there.
-        ensemble::decide(cluster, managed, world, settled, &mut decisions);
+        zookeeper::decide(cluster, managed, world, settled, &mut decisions);
     }
     volumes::plan(cluster, world, &mut decisions);
     decisions

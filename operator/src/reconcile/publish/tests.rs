@@ -36,7 +36,7 @@ async fn api_server(code: StatusCode) -> (Client, Arc<Mutex<Vec<Sent>>>) {
         let answer = match code {
             StatusCode::OK => body.clone(),
             refused => json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": refused.as_u16(),
-                "reason": "Conflict", "message": "no" }),
+                "reason": "", "message": "no" }),
         };
         let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
         let answer = match path.ends_with("/status") && code == StatusCode::OK {

@@ -118,9 +118,7 @@ impl<'a> Seen<'a> {
 
     /// Whether the ensemble has been made, now or ever.
     pub(super) fn is_bootstrapped(&self) -> bool {
-        let record = self.world.ensemble_record.as_ref();
-        let is_made = record.and_then(|record| record.get("bootstrapped")).is_some_and(|made| made == "true");
-        self.previous.zookeeper.bootstrapped || is_made
+        self.previous.zookeeper.bootstrapped || self.world.ensemble_is_made()
     }
 
     /// The pod of the member that leads; the last one known while none says so, if that is still ready.

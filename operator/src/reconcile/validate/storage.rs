@@ -4,9 +4,9 @@ use crate::{
     reconcile::{quantity, validated::ValidatedVolume},
 };
 
-/// Size of a node's volume that doesn't say.
+/// Size of a node's volume that does not say. The rules of the resource know it too.
 pub(super) const NODE_SIZE: &str = "10Gi";
-/// Size of a member's volume that doesn't say.
+/// The same of a member's.
 pub(super) const ZOOKEEPER_SIZE: &str = "2Gi";
 /// A volume's size, at least: nodes and members alike make files of 64 MiB ahead of what they write.
 const MIN_SIZE: (u64, &str) = (256 << 20, "256Mi");

@@ -20,7 +20,7 @@ const MAX_MEMBERS: u32 = 7;
 /// Java's heap, in MiB, at least and at most.
 const HEAP_MIB: (u64, u64) = (64, 4096);
 /// Memory of a member, at least: less than twice the smallest heap would be ended by the kernel.
-const MIN_MEMORY: (u64, &str) = (2 * HEAP_MIB.0 << 20, "128Mi");
+const MIN_MEMORY: (u64, &str) = ((2 * HEAP_MIB.0) << 20, "128Mi");
 /// Memory that the heap is chosen for if nothing limits it.
 const UNLIMITED_MEMORY: u64 = 512 << 20;
 /// Where clusters are kept in an external ZooKeeper that doesn't say.
@@ -50,13 +50,13 @@ pub(super) fn validated(
     let pods = pods.validated(spec)?;
     let unnamed = VolumeSpec::default();
     let volume = zookeeper.storage.as_ref().unwrap_or(&unnamed);
-    Ok(ValidatedZooKeeper::Managed(ManagedZooKeeper {
+    Ok(ValidatedZooKeeper::Managed(Box::new(ManagedZooKeeper {
         count,
         init_image: nodes.pods.image.clone(),
         volume: storage::volume("spec.zookeeper.storage", volume, storage::ZOOKEEPER_SIZE)?,
         heap_mib: heap(&pods.resources)?,
         pods,
-    }))
+    })))
 }
 
 /// Half of the memory limit: the rest is for Java itself, buffers, and the probes that run beside it.
@@ -72,7 +72,7 @@ fn heap(resources: &ResourceRequirements) -> Result<u32, Invalid> {
         let message = format!("spec.zookeeper.resources.limits.memory is {limit}: write at least {}", MIN_MEMORY.1);
         return Err(Invalid::new("InvalidResources", message));
     }
-    let heap = (memory / 2 >> 20).clamp(HEAP_MIB.0, HEAP_MIB.1);
+    let heap = ((memory / 2) >> 20).clamp(HEAP_MIB.0, HEAP_MIB.1);
     u32::try_from(heap).map_err(|_| invalid("the heap is out of bounds".into()))
 }
 

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::{
     error::Result,
-    images::TOOLS,
     kubeconfig,
     layout::{Layout, write_file},
     machine::{CONTROL_PLANE, DISK, Service},
@@ -32,7 +31,17 @@ pub(super) fn service(layout: &Layout) -> Service {
         format!("--kubeconfig={DISK}/volumes.kubeconfig"),
         format!("--config={DISK}/volumes.json"),
         format!("--namespace={NAMESPACE}"),
-        format!("--helper-image={TOOLS}"),
         "--service-account-name=default".into(),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_helpers_run_an_image_that_every_machine_has() {
+        assert!(MANIFEST.contains(&format!("image: {}\n", crate::images::TOOLS)));
+        assert!(MANIFEST.contains(&format!("name: {STORAGE_CLASS}\n")));
+    }
 }

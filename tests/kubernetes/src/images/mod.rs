@@ -6,6 +6,8 @@ mod node;
 mod tools;
 mod zookeeper;
 
+pub(crate) use build::Archive;
+
 use std::path::PathBuf;
 
 use crate::{
@@ -57,11 +59,22 @@ impl Image {
         }
     }
 
+    /// What it is called where nobody has set a name: so the chart and the samples work as they are.
+    pub(crate) fn default_name(self) -> Option<String> {
+        let ours = |program: &str| format!("docker.io/kvcluster/{program}:{}", env!("CARGO_PKG_VERSION"));
+        match self {
+            Self::Pause | Self::Tools => None,
+            Self::Node => Some(ours("kv-node")),
+            Self::Operator => Some(ours("kv-operator")),
+            Self::ZooKeeper => Some("docker.io/library/zookeeper:3.9.4".to_owned()),
+        }
+    }
+
     /// Its archive, made anew if what it is made from has changed.
     ///
     /// # Errors
     /// [`Error::NotBuilt`] for programs that are not there; else if a program or the disk fails.
-    pub(crate) fn archive(self, layout: &Layout) -> Result<build::Archive> {
+    pub(crate) fn archive(self, layout: &Layout) -> Result<Archive> {
         match self {
             Self::Pause => tools::pause(layout),
             Self::Tools => tools::tools(layout),

@@ -20,32 +20,27 @@ use crate::{
     progress::step,
 };
 
-const BASE: &str = "localhost/kv-base:1";
 const BASE_CONTAINERFILE: &str = "FROM scratch\nCOPY root /\n";
 
 pub(super) fn node(layout: &Layout) -> Result<Archive> {
     let programs = [("kv-node", built("kv-node", "kv-node")?), ("kvctl", built("kvctl", "kv-client")?)];
-    let base = base(layout, programs.iter().map(|(_, path)| path.as_path()))?;
-    let recipe = Recipe::new(containerfile(layout, "node")?).upon(BASE, &base);
+    let recipe = recipe(layout, "node", programs.iter().map(|(_, path)| path.as_path()))?;
     let recipe = recipe.program("kv-zookeeper-member", zookeeper_member(layout)?);
     programs.into_iter().fold(recipe, |recipe, (name, path)| recipe.program(name, path)).build(layout, NODE)
 }
 
 pub(super) fn operator(layout: &Layout) -> Result<Archive> {
     let program = built("kv-operator", "kv-operator")?;
-    let base = base(layout, [program.as_path()])?;
-    let recipe = Recipe::new(containerfile(layout, "operator")?).upon(BASE, &base);
-    recipe.program("kv-operator", program).build(layout, OPERATOR)
+    recipe(layout, "operator", [program.as_path()])?.program("kv-operator", &program).build(layout, OPERATOR)
 }
 
-/// What programs of this host need. All of ours need the same.
-fn base<'a>(layout: &Layout, programs: impl IntoIterator<Item = &'a Path>) -> Result<Archive> {
-    with_libraries(Recipe::new(BASE_CONTAINERFILE).folder("root/tmp"), programs).build(layout, BASE)
-}
-
-fn containerfile(layout: &Layout, image: &str) -> Result<String> {
+/// The users' Containerfile, upon the libraries that the programs need.
+fn recipe<'a>(layout: &Layout, image: &str, programs: impl IntoIterator<Item = &'a Path>) -> Result<Recipe> {
     let path = layout.tree().join("images").join(image).join("Containerfile");
-    fs::read_to_string(&path).map_err(Error::file("read", &path))
+    let containerfile = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+    let name = format!("localhost/kv-base-of-{image}:1");
+    let base = with_libraries(Recipe::new(BASE_CONTAINERFILE).folder("root/tmp"), programs).build(layout, &name)?;
+    Ok(Recipe::new(containerfile).upon(&name, &base))
 }
 
 /// It is copied into ZooKeeper's container, where there are no libraries of ours: it has to be static.

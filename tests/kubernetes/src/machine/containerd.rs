@@ -73,6 +73,11 @@ pub(super) fn import(layout: &Layout, machine: &str, archive: &Path) -> Result<(
     run(ctr(layout, machine).args(["images", "import"]).arg(archive)).map(drop)
 }
 
+/// Gives an image a second name.
+pub(super) fn name_image(layout: &Layout, machine: &str, image: &str, name: &str) -> Result<()> {
+    run(ctr(layout, machine).args(["images", "tag", "--force", image, name])).map(drop)
+}
+
 fn ctr(layout: &Layout, machine: &str) -> std::process::Command {
     let mut command = Namespaces::of(layout, machine).command("ctr");
     command.args(["--address", SOCKET, "--namespace", NAMESPACE]);

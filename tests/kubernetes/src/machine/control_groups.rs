@@ -32,7 +32,7 @@ pub(super) fn make(machine: &str) -> Result<()> {
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
         return allow_controllers(&folder);
     }
-    for hierarchy in hierarchies()? {
+    for hierarchy in hierarchies() {
         let folder = hierarchy.join(&group);
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
         for file in CPUSET_FILES.iter().filter(|file| hierarchy.join(file).is_file()) {
@@ -47,7 +47,7 @@ pub(super) fn make(machine: &str) -> Result<()> {
 /// Removes them: their processes are gone or going.
 pub(super) fn remove(machine: &str) -> Result<()> {
     let group = control_group(machine);
-    for hierarchy in hierarchies()? {
+    for hierarchy in hierarchies() {
         let folder = hierarchy.join(&group);
         until(&format!("the removal of {}", folder.display()), EMPTY_WITHIN, || {
             remove_tree(&folder).map_err(|error| Ok(error.to_string()))
@@ -59,7 +59,7 @@ pub(super) fn remove(machine: &str) -> Result<()> {
 /// The processes of a container (the runtime names its group so), as this host counts them.
 pub(super) fn processes(machine: &str, container: &str) -> Result<Vec<u32>> {
     let group = control_group(machine);
-    for hierarchy in hierarchies()? {
+    for hierarchy in hierarchies() {
         let Some(folder) = find(&hierarchy.join(&group), container) else { continue };
         let list = folder.join("cgroup.procs");
         let text = fs::read_to_string(&list).map_err(Error::file("read", &list))?;
@@ -72,14 +72,14 @@ pub(super) fn processes(machine: &str, container: &str) -> Result<Vec<u32>> {
 }
 
 /// All mounted hierarchies: one with the second version, many with the first.
-fn hierarchies() -> Result<Vec<PathBuf>> {
+fn hierarchies() -> Vec<PathBuf> {
     if Path::new(ROOT).join("cgroup.controllers").is_file() {
-        return Ok(vec![ROOT.into()]);
+        return vec![ROOT.into()];
     }
-    let entries = fs::read_dir(ROOT).map_err(Error::file("read", Path::new(ROOT)))?;
+    let Ok(entries) = fs::read_dir(ROOT) else { return Vec::new() };
     // Links are second names.
     let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    Ok(folders.map(|entry| entry.path()).collect())
+    folders.map(|entry| entry.path()).collect()
 }
 
 fn allow_controllers(folder: &Path) -> Result<()> {

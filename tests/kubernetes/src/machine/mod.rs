@@ -11,9 +11,12 @@ mod service;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use service::Service;
 
+use std::{fs, path::PathBuf};
+
 use crate::{
     certificates::Authority,
     error::Result,
+    images::{Archive, Image},
     layout::{Layout, make_folder, write_file},
     network,
 };
@@ -55,7 +58,7 @@ impl Machine {
     }
 
     /// The file on this host that the machine's pods and volumes have at `path`.
-    pub(crate) fn on_disk(&self, path: &str) -> std::path::PathBuf {
+    pub(crate) fn on_disk(&self, path: &str) -> PathBuf {
         let within = path.strip_prefix(DISK).unwrap_or(path).trim_start_matches('/');
         self.layout.machine(self.name()).join(within)
     }
@@ -144,9 +147,17 @@ impl Machine {
         containerd::wait(&self.layout, self.name())
     }
 
-    /// Gives it the images of an archive.
-    pub(crate) fn import_images(&self, archive: &std::path::Path) -> Result<()> {
-        containerd::import(&self.layout, self.name(), archive)
+    /// Gives it an image, unless it has it.
+    pub(crate) fn load_image(&self, image: Image, archive: &Archive) -> Result<()> {
+        let stamp = self.on_disk("images").join(image.name().replace('/', "-"));
+        if fs::read_to_string(&stamp).is_ok_and(|there| there == archive.fingerprint) {
+            return Ok(());
+        }
+        containerd::import(&self.layout, self.name(), &archive.path)?;
+        if let Some(name) = image.default_name() {
+            containerd::name_image(&self.layout, self.name(), image.name(), &name)?;
+        }
+        write_file(&stamp, &archive.fingerprint)
     }
 
     /// The processes of one container, as this host counts them.

@@ -6,7 +6,12 @@ use std::{
     },
 };
 
-use axum::{Router, body::Body, extract::State, http::{Method, Request, Response, StatusCode}};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Method, Request, Response, StatusCode},
+};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 

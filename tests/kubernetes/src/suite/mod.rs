@@ -10,8 +10,8 @@ mod store;
 
 pub use self::{
     api_proxy::{ApiProxy, Death},
-    lives::Lives,
     kubernetes::{Kubernetes, NAMESPACE},
+    lives::Lives,
     load::{Figures, Load},
     store::{RUNNING_WITHIN, Store},
 };

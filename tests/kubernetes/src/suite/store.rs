@@ -83,7 +83,7 @@ impl<'c> Store<'c> {
         wait::until(&what, within, async || {
             let resource = self.resources().get(&self.name).await.map_err(|error| error.to_string())?;
             let status = resource.status.clone().unwrap_or_default();
-            let current = status.observed_generation == resource.meta().generation;
+            let current = status.observed_generation == resource.metadata.generation;
             let told = || serde_json::to_string(&status).unwrap_or_default();
             if current && holds(&status) { Ok(()) } else { Err(told()) }
         })
@@ -99,16 +99,17 @@ impl<'c> Store<'c> {
         .await
     }
 
-    /// Waits for a condition with a reason. Returns its message.
-    pub async fn told(&self, kind: ConditionKind, status: ConditionStatus, reason: &str, within: Duration) -> String {
+    /// Waits until a condition says all these words, in its reason or its message. Returns the message.
+    pub async fn told(&self, kind: ConditionKind, status: ConditionStatus, words: &[&str], within: Duration) -> String {
         let mut message = String::new();
-        self.until(&format!("{kind:?} is {status:?} because of {reason}"), within, |current| {
-            let found =
-                current.conditions.iter().find(|it| it.kind == kind && it.status == status && it.reason == reason);
-            message = found.map(|it| it.message.clone()).unwrap_or_default();
-            found.is_some()
+        self.until(&format!("{kind:?} is {status:?} and speaks of {words:?}"), within, |current| {
+            let found = current.conditions.iter().find(|it| it.kind == kind && it.status == status);
+            let said = found.map(|it| format!("{}: {}", it.reason, it.message)).unwrap_or_default();
+            message.clone_from(&said);
+            words.iter().all(|word| said.contains(word)) && found.is_some()
         })
         .await;
+        eprintln!("{}/{}: {message}", self.namespace, self.name);
         message
     }
 
@@ -132,6 +133,13 @@ impl<'c> Store<'c> {
         let node = format!("{}:7400", self.name);
         let kvctl = ["exec", "--namespace", &self.namespace, pod, "--", "kvctl", "--node", &node];
         self.kubernetes.try_kubectl(&[&kvctl, arguments].concat())
+    }
+
+    /// Annotates the resource, as a person does.
+    pub fn annotate(&self, annotation: &str) {
+        let resource = format!("kvcluster/{}", self.name);
+        let annotate = ["annotate", &resource, annotation, "--overwrite", "--namespace", &self.namespace];
+        self.kubernetes.kubectl(&annotate);
     }
 
     /// Deletes the resource and waits until its pods are gone.

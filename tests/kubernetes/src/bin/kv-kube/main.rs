@@ -1,5 +1,7 @@
 //! `kv-kube`: a real Kubernetes of three machines on this one.
 
+mod demo;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +29,8 @@ enum Job {
     Images,
     /// A shell with KUBECONFIG set, and kubectl and helm in PATH
     Shell,
+    /// Installs the operator, creates a store, uses it and kills its master, and says what it does
+    Demo,
     /// What runs
     Status,
     /// Ends the cluster, with everything in it
@@ -50,6 +54,11 @@ fn work(job: &Job) -> Result<ExitCode> {
         Job::Up { bare } => up(&layout, *bare)?,
         Job::Images => Cluster::open(&layout)?.load_images(&images())?,
         Job::Shell => return shell(&Cluster::open(&layout)?, &layout),
+        Job::Demo => {
+            let cluster = Cluster::start(&layout)?;
+            cluster.load_images(&images())?;
+            demo::run(&cluster, &layout)?;
+        }
         Job::Status => status(&Cluster::open(&layout)?)?,
         Job::Down => Cluster::stop(&layout)?,
     }
@@ -70,13 +79,7 @@ fn up(layout: &Layout, bare: bool) -> Result<()> {
     println!("    export KUBECONFIG={} PATH={}:$PATH\n", kubeconfig.display(), programs.display());
     println!("    kubectl get nodes");
     if !bare {
-        let image = |setting: &str, image: Image| format!("--set {setting}={}", image.name());
-        println!(
-            "    helm install kv charts/kv-operator --namespace kv-system --create-namespace \\\n        {} \\\n        {} {}",
-            image("image", Image::Operator),
-            image("nodeImage", Image::Node),
-            image("zookeeperImage", Image::ZooKeeper)
-        );
+        println!("    helm install kv charts/kv-operator --namespace kv-system --create-namespace");
         println!("    kubectl apply -f manifests/samples/minimal.yaml");
         println!("    kubectl get kvclusters --watch");
     }
