@@ -21,12 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::KvCluster,
+    api_server::WATCH_SECONDS,
     metrics::Metrics,
     nodes::ClusterKey,
     reconcile::{
         driver::{Error, Reconciler, Round},
         names::{APP_NAME, CLUSTER_LABEL, MANAGER},
     },
+    telemetry::causes,
 };
 
 /// Rounds that run at the same time, of different clusters.
@@ -105,10 +107,10 @@ async fn of_namespace(
     wakes: BoxStream<'static, ObjectRef<KvCluster>>,
     shutdown: CancellationToken,
 ) {
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-    let parts = watcher::Config::default().labels(&format!("app.kubernetes.io/name={APP_NAME}"));
+    let ours = watched().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let parts = watched().labels(&format!("app.kubernetes.io/name={APP_NAME}"));
     let config = Config::default().debounce(DEBOUNCE).concurrency(CONCURRENT_ROUNDS);
-    Controller::new(api::<KvCluster>(&client, namespace), watcher::Config::default())
+    Controller::new(api::<KvCluster>(&client, namespace), watched())
         .with_config(config)
         .owns(api::<StatefulSet>(&client, namespace), ours.clone())
         .owns(api::<Service>(&client, namespace), ours.clone())
@@ -133,6 +135,11 @@ async fn of_namespace(
             async {}
         })
         .await;
+}
+
+/// A watch whose connection has died without a word is opened anew within a minute.
+fn watched() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
 async fn round(cluster: Arc<KvCluster>, context: Arc<Context>) -> Result<Action, RoundError> {
@@ -162,15 +169,8 @@ enum RoundError {
 #[allow(clippy::needless_pass_by_value, reason = "the controller gives it so")]
 fn failed(cluster: Arc<KvCluster>, error: &RoundError, context: Arc<Context>) -> Action {
     let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let mut causes = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
     let retry = context.failures.next(&key);
-    tracing::warn!(namespace = key.0, cluster = key.1, error = causes, ?retry, "a round failed");
+    tracing::warn!(namespace = key.0, cluster = key.1, error = causes(error), ?retry, "a round failed");
     Action::requeue(retry)
 }
 

@@ -97,7 +97,7 @@ fn attempt(options: &Options, disk: &dyn Disk, report: &mut Report) -> Result<Di
     carry_out(options, disk, &claim, &step).map_err(ConfigureError::Write)?;
     Ok(match step {
         Step::FirstBoot(_) => Did::FirstBoot,
-        Step::LaterBoot => Did::LaterBoot,
+        Step::LaterBoot | Step::Adopt(_) => Did::LaterBoot,
         Step::Join { .. } => Did::Joiner,
         Step::Recover(_) => Did::Recovered,
         Step::Hold { .. } => Did::Held,
@@ -119,6 +119,10 @@ fn carry_out(options: &Options, disk: &dyn Disk, claim: &Claim, step: &Step) -> 
         Step::LaterBoot => {
             let pointer = claim.pointer.clone().unwrap_or_else(|| conf.join(DYNAMIC));
             put_static(options, disk, &pointer)?;
+        }
+        Step::Adopt(membership) => {
+            clear(disk, datalog, |name| name == MARKER)?;
+            put_membership(options, disk, membership)?;
         }
         Step::Join { membership, blank } => {
             // A marker that is left would let it vote with nothing.

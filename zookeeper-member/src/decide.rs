@@ -11,6 +11,8 @@ pub enum Step {
     FirstBoot(Membership),
     /// It goes on with the configuration that it holds.
     LaterBoot,
+    /// It goes on with this configuration, which counts on its vote: the one that it holds is older and does not.
+    Adopt(Membership),
     /// It joins: it knows the others, and does not count itself among those who vote.
     Join {
         /// The others, and itself as observer.
@@ -93,16 +95,40 @@ pub fn decide(own: &Member, record: &Record, claim: &Claim) -> Result<Step, Refu
     if !record.bootstrapped && ordinal == 0 && claim.data.is_none() {
         return Ok(Step::FirstBoot(alone()?));
     }
-    if claim.votes(own.id) && !left_over && (claim.data.is_some() || claim.marker) {
+    if claim.votes(own.id) && !left_over && (claim.marker || goes_on(own, record, claim)) {
         return Ok(Step::LaterBoot);
     }
-    join(own, record, claim, left_over)
+    if claim.holds_data() { rejoin(own, record, claim) } else { join(own, &record.membership, 0, claim, left_over) }
 }
 
-fn join(own: &Member, record: &Record, claim: &Claim, blank: bool) -> Result<Step, Refusal> {
-    let others = record.membership.members().iter().filter(|member| member.id != own.id);
+/// Whether the configuration that a claim holds may be voted by. One that holds data may. An empty database votes only as one of
+/// the recorded ensemble: what a recovery has left that came to nothing may hold the configuration of an ensemble before it.
+fn goes_on(own: &Member, record: &Record, claim: &Claim) -> bool {
+    let Some(held) = claim.membership.as_ref().filter(|_| claim.data.is_some()) else { return false };
+    let alone = |membership: &Membership| membership.voters().eq([own.id]);
+    let recorded = &record.membership;
+    let is_recorded = held.version == recorded.version || alone(held) && alone(recorded);
+    claim.holds_data() || recorded.members().is_empty() || is_recorded
+}
+
+/// One that holds data, and a configuration that does not count on its vote. It takes up the newest configuration that is known to
+/// have been agreed on. If that one doesn't count on its vote either, it adds itself as observer under the version below: so it
+/// learns the current one from the others, and does not vote before for members that hold an old one themselves, which could be a
+/// second ensemble. Who votes is never made up, since members that lag behind take it over.
+fn rejoin(own: &Member, record: &Record, claim: &Claim) -> Result<Step, Refusal> {
+    let recorded = &record.membership;
+    let newer = |held: &&Membership| recorded.members().is_empty() || held.version > recorded.version;
+    let known = claim.membership.as_ref().filter(newer).unwrap_or(recorded);
+    if known.votes(own.id) && known.voters().count() > 1 {
+        return Ok(Step::Adopt(known.clone()));
+    }
+    join(own, known, known.version.saturating_sub(1), claim, false)
+}
+
+fn join(own: &Member, known: &Membership, version: u64, claim: &Claim, blank: bool) -> Result<Step, Refusal> {
+    let others = known.members().iter().filter(|member| member.id != own.id);
     let members: Vec<_> = others.cloned().chain([own.with_role(Role::Observer)]).collect();
-    if members.len() < 2 {
+    if !members.iter().any(|member| member.role == Role::Participant) {
         let held = match (claim.holds_data(), claim.data.is_some()) {
             (true, _) => "data without a configuration that counts on its vote",
             (false, true) => "an empty database",
@@ -110,10 +136,10 @@ fn join(own: &Member, record: &Record, claim: &Claim, blank: bool) -> Result<Ste
         };
         return Err(Refusal::Alone { held });
     }
-    // One that holds data must learn the configuration from the others before it votes, and learns it only if it holds an
-    // older one. Were that much older, it would vote for members that hold an old one themselves: a second ensemble.
-    let version = if claim.holds_data() { record.membership.version.saturating_sub(1) } else { 0 };
-    Ok(Step::Join { membership: Membership::new(version, members)?, blank })
+    Ok(Step::Join {
+        membership: Membership::new(version, members)?,
+        blank: blank || claim.data.is_some() && !claim.holds_data(),
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +215,9 @@ mod tests {
                         assert!(membership.quorum() > 1 && claim.held == Some(7) && !claim.holds_data());
                     }
                     Ok(Step::LaterBoot) => assert!(claim.votes(id)),
+                    Ok(Step::Adopt(membership)) => {
+                        assert!(claim.holds_data() && membership.votes(id) && membership.quorum() > 1);
+                    }
                     Ok(Step::Hold { token }) => assert_eq!(token, 7),
                     Err(_) => {}
                 }
@@ -212,6 +241,29 @@ mod tests {
         };
         assert_eq!(version(&holding(9, &[1, 2, 3])), Some((0xff, 4)));
         assert_eq!(version(&Claim::default()), Some((0, 4)));
+    }
+
+    #[test]
+    fn one_that_holds_data_takes_up_the_newest_configuration_that_counts_on_its_vote() {
+        let claim = holding(9, &[1, 2, 3]);
+        assert_eq!(
+            decide(&member(4), &record(&[1, 2, 3, 4, 5], None), &claim),
+            Ok(Step::Adopt(voters(&[1, 2, 3, 4, 5], 0x100)))
+        );
+        // It was removed since, and knows it.
+        let removed = Claim { membership: Some(voters(&[1, 2, 3], 0x110)), ..claim };
+        let joins = decide(&member(4), &record(&[1, 2, 3, 4, 5], None), &removed);
+        assert!(
+            matches!(&joins, Ok(Step::Join { membership, .. }) if membership.version == 0x10f && membership.voters().eq([1, 2, 3]))
+        );
+    }
+
+    #[test]
+    fn an_empty_database_of_another_ensemble_does_not_vote() {
+        let left = holding(0, &[1, 2, 3]);
+        assert!(matches!(decide(&member(2), &record(&[1], None), &left), Ok(Step::Join { blank: true, .. })));
+        let recorded = Claim { membership: Some(voters(&[1, 2, 3], 0x100)), ..left };
+        assert_eq!(decide(&member(2), &record(&[1, 2, 3], None), &recorded), Ok(Step::LaterBoot));
     }
 
     #[test]
@@ -241,7 +293,7 @@ mod tests {
         let left = Claim { held: Some(7), ..holding(0, &[1, 2, 3]) };
         assert!(matches!(decide(&member(3), &release, &left), Ok(Step::Join { blank: true, .. })));
         assert!(matches!(decide(&member(2), &release, &left), Ok(Step::Recover(_))));
-        let made = Claim { held: None, ..left };
+        let made = Claim { held: None, membership: Some(voters(&[1, 2, 3], 0x100)), ..left };
         assert_eq!(decide(&member(2), &release, &made), Ok(Step::LaterBoot));
         let new = record(&[], Some(RecoveryStep::New));
         assert_eq!(decide(&member(1), &new, &holding(0, &[1])), Ok(Step::LaterBoot));

@@ -214,6 +214,20 @@ fn a_joiner_counts_the_others_only_and_keeps_its_data() {
 }
 
 #[test]
+fn one_that_counts_by_now_takes_up_the_recorded_configuration_with_its_data() {
+    let joined = [
+        ("data/myid", "2\n"),
+        ("data/version-2/snapshot.100000001", "x"),
+        ("conf/zoo.cfg", "dynamicConfigFile=ROOT/conf/zoo.cfg.dynamic.b\n"),
+        ("conf/zoo.cfg.dynamic.b", "server.1=a:1:2;3\n"),
+    ];
+    // A snapshot is data by its name alone.
+    let left = with_every_crash(&Did::LaterBoot, || Scene::new(2, true, THREE, None, &joined));
+    assert!(pointed(&left).starts_with("conf/zoo.cfg.dynamic.1a: server.1="), "{left:?}");
+    assert!(left.contains_key(Path::new("data/version-2/snapshot.100000001")));
+}
+
+#[test]
 fn a_recovery_holds_and_then_marks_what_was_seen_to_be_empty() {
     let hold = "token=4\nstep=hold\n";
     let held = with_every_crash(&Did::Held, || {

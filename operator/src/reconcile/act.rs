@@ -18,6 +18,7 @@ use super::{
     decision::Action,
     names::{Component, MANAGER},
     plan::disruption,
+    publish::{self, Change, Importance},
     validated::ValidatedCluster,
     world::World,
 };
@@ -66,6 +67,8 @@ pub struct Actor<'a> {
     pub ensembles: &'a Ensembles,
     /// The cluster that is acted on.
     pub cluster: &'a ValidatedCluster,
+    /// Its resource, which Events are about.
+    pub resource: &'a KvCluster,
     /// What there was when it was decided.
     pub world: &'a World,
 }
@@ -87,11 +90,12 @@ impl Actor<'_> {
 
     async fn carry_out(&self, action: &Action) -> Result<Progress, Error> {
         match action {
-            Action::DeletePod { component, pod, uid, why: _, only_if_replicated } => {
+            Action::DeletePod { component, pod, uid, why, only_if_replicated } => {
                 if *only_if_replicated && *component == Component::Node && !self.may_stop_now().await? {
                     return Ok(Progress::Waiting);
                 }
                 self.delete::<Pod>(pod, &only(uid)).await?;
+                self.tell("PodReplaced", format!("{pod} is made anew: {why}")).await;
             }
             Action::Drain { node, undo } => {
                 let drained = self.nodes.drain(&self.key(), node, *undo).await;
@@ -105,10 +109,11 @@ impl Actor<'_> {
                 let patch = json!({ "metadata": { "uid": uid, "annotations": annotations } });
                 self.patch::<PersistentVolumeClaim>(claim, &patch).await?;
             }
-            Action::FinishRecovery { message: _ } => {
+            Action::FinishRecovery { message } => {
                 let annotations: BTreeMap<_, Option<String>> = [(RECOVER_ZOOKEEPER, None)].into();
                 let patch = json!({ "metadata": { "annotations": annotations } });
                 self.patch::<KvCluster>(&self.cluster.names.cluster, &patch).await?;
+                self.tell("ZooKeeperRecovered", message.clone()).await;
             }
             Action::GrowClaim { claim, size } => {
                 let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
@@ -124,6 +129,11 @@ impl Actor<'_> {
             }
         }
         Ok(Progress::Done)
+    }
+
+    async fn tell(&self, reason: &str, note: String) {
+        let change = Change { importance: Importance::Normal, reason: reason.to_owned(), action: "Reconcile", note };
+        publish::tell(self.client, self.resource, &[change]).await;
     }
 
     fn key(&self) -> ClusterKey {

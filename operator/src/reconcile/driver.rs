@@ -15,7 +15,8 @@ use super::{
     apply, build,
     decision::{Decisions, Finding},
     dereference,
-    names::{Component, Names},
+    live::LiveObjects,
+    names::{Component, KV_PORT, Names},
     plan, publish, status,
     validate::{self, Defaults},
     validated::ValidatedCluster,
@@ -89,6 +90,7 @@ impl Reconciler {
         }
         self.remember(key, &owner);
         let (mut world, live) = dereference::dereference(&self.client, &resource, &names).await?;
+        self.listen(&names, &mut world).await;
         let validated = validate::validate(&resource, &world, &self.defaults);
         let cluster = match &validated {
             Ok(cluster) => cluster,
@@ -99,11 +101,10 @@ impl Reconciler {
                 return Ok(Round { next: AT_REST, phase });
             }
         };
-        self.listen(cluster, &mut world).await;
         let mut decisions = plan::plan(cluster, &world);
         let mut carried_out = Ok(Progress::Done);
         if !cluster.paused {
-            carried_out = self.carry_out(cluster, &mut world, &live, &decisions, &owner).await;
+            carried_out = self.carry_out(cluster, &resource, &mut world, &live, &decisions).await;
             if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) = &carried_out {
                 let reason = "ObjectRefused";
                 decisions.hindrances.insert(0, Finding { reason, message: error.to_string() });
@@ -142,34 +143,31 @@ impl Reconciler {
     }
 
     /// Adds to the world what the nodes and ZooKeeper say.
-    async fn listen(&self, cluster: &ValidatedCluster, world: &mut World) {
-        let key = ClusterKey::of(&cluster.names);
-        let addresses = world.node_pods.keys().map(|ordinal| {
-            format!("{}:{}", cluster.names.host(Component::Node, *ordinal), super::names::KV_PORT)
-        });
+    async fn listen(&self, names: &Names, world: &mut World) {
+        let key = ClusterKey::of(names);
+        let host = |ordinal| names.host(Component::Node, ordinal);
+        let addresses = world.node_pods.keys().map(|ordinal| format!("{}:{KV_PORT}", host(*ordinal)));
         self.nodes.observe(&key, addresses.collect());
-        world.report = self.nodes.settled(&key).await;
-        if cluster.managed_zookeeper().is_some() {
-            let members = world.zookeeper_pods.keys().copied().collect::<Vec<_>>();
-            world.ensemble = self.ensembles.view(&cluster.names, &members).await;
-        }
+        let members: Vec<_> = world.zookeeper_pods.keys().copied().collect();
+        (world.report, world.ensemble) =
+            tokio::join!(self.nodes.settled(&key), self.ensembles.view(names, &members));
     }
 
     async fn carry_out(
         &self,
         cluster: &ValidatedCluster,
+        resource: &KvCluster,
         world: &mut World,
-        live: &super::live::LiveObjects,
+        live: &LiveObjects,
         decisions: &Decisions,
-        owner: &str,
     ) -> Result<Progress, Error> {
         if cluster.managed_zookeeper().is_some() && world.super_secret.is_none() {
             world.super_secret = Some(new_secret());
         }
         let resources = build::build(cluster, decisions, world.super_secret.as_deref());
-        apply::apply(&self.applier, owner, live, &cluster.names, resources).await?;
+        apply::apply(&self.applier, &cluster.owner.uid, live, &cluster.names, resources).await?;
         let Self { client, nodes, ensembles, .. } = self;
-        let actor = Actor { client, nodes, ensembles, cluster, world };
+        let actor = Actor { client, nodes, ensembles, cluster, resource, world };
         Ok(actor.act(&decisions.actions).await?)
     }
 }

@@ -62,6 +62,7 @@ impl Cluster {
         check_holder(layout)?;
         if is_running(layout) {
             undo_faults(layout)?;
+            load_images(layout, &Image::OF_THE_CLUSTER)?;
         } else {
             Self::prepare(layout)?;
             tear_down(layout)?;

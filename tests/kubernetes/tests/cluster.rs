@@ -54,7 +54,8 @@ impl<'c> Web<'c> {
     }
 
     fn fetch(&self, pod: &str, url: &str) -> String {
-        self.kubectl(&["exec", pod, "--", "wget", "-q", "-T", "5", "-O", "-", url]).trim().to_owned()
+        // Its own option for a timeout makes busybox's wget crash.
+        self.kubectl(&["exec", pod, "--", "timeout", "5", "wget", "-q", "-O", "-", url]).trim().to_owned()
     }
 
     fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) -> Duration {

@@ -1,7 +1,7 @@
 use crate::{Package, Repository};
 
 /// A crate, and what of the workspace it may depend on (its tests may use more).
-const DIRECTIONS: [(&str, &[&str]); 12] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("kv-proto", &[]),
     ("kv-types", &[]),
     ("kv-storage", &["kv-types"]),
@@ -13,17 +13,22 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("kv-checker", &[]),
     ("kv-simulator", &["kv-types", "kv-replication", "kv-checker"]),
     ("kv-tests", &["kv-checker", "kv-client", "kv-local", "kv-proto"]),
+    ("kv-zookeeper-member", &[]),
+    ("kv-operator", &["kv-client", "kv-zookeeper-member"]),
+    ("kv-kubernetes", &["kv-checker", "kv-client", "kv-local", "kv-operator", "kv-tests"]),
     ("kv-tidy", &[]),
 ];
 
 /// A crate from outside, and who may depend on it.
-const OUTSIDE: [(&str, &[&str]); 6] = [
-    ("zookeeper-client", &["kv-cluster", "kv-client"]),
+const OUTSIDE: [(&str, &[&str]); 8] = [
+    ("zookeeper-client", &["kv-cluster", "kv-client", "kv-operator"]),
     ("lsm-tree", &["kv-storage"]),
     ("tonic", &["kv-proto", "kv-node", "kv-client", "kv-tests"]),
-    ("axum", &["kv-node"]),
-    ("clap", &["kv-node", "kv-client", "kv-local", "kv-simulator"]),
-    ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-tests"]),
+    ("axum", &["kv-node", "kv-operator", "kv-kubernetes"]),
+    ("kube", &["kv-operator", "kv-kubernetes"]),
+    ("k8s-openapi", &["kv-operator", "kv-kubernetes"]),
+    ("clap", &["kv-node", "kv-client", "kv-local", "kv-operator", "kv-zookeeper-member", "kv-simulator", "kv-tests", "kv-kubernetes"]),
+    ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-operator", "kv-tests", "kv-kubernetes"]),
 ];
 
 /// Switches that break rules: in the simulator only.

@@ -22,12 +22,12 @@ const RULES: [Rule; 13] = [
     Rule {
         name: "zookeeper_client",
         of: EVERYWHERE,
-        but: &["node/cluster/", "client/src/discovery", "tests/"],
-        why: "only kv-cluster, and the client's discovery, speak to ZooKeeper",
+        but: &["node/cluster/", "client/src/discovery", "operator/src/zookeeper/", "operator/tests/", "tests/"],
+        why: "only kv-cluster, the client's discovery and the operator's zookeeper/ speak to ZooKeeper",
     },
     Rule {
         name: "kv_proto",
-        of: &["node/", "local/"],
+        of: &["node/", "local/", "operator/"],
         but: &[
             "node/src/server/",
             "node/src/driver/peers",

@@ -1,8 +1,9 @@
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, Permissions},
     hash::{DefaultHasher, Hash, Hasher},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -31,6 +32,8 @@ enum Content {
     File(PathBuf),
     /// A copy of a program without what is there for debuggers.
     Program(PathBuf),
+    /// A text that can be run.
+    Script(String),
     Text(String),
     /// A symbolic link.
     Link(PathBuf),
@@ -64,6 +67,11 @@ impl Recipe {
 
     pub(super) fn program(mut self, path: impl Into<PathBuf>, from: impl Into<PathBuf>) -> Self {
         self.context.insert(path.into(), Content::Program(from.into()));
+        self
+    }
+
+    pub(super) fn script(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.context.insert(path.into(), Content::Script(text.into()));
         self
     }
 
@@ -123,6 +131,10 @@ impl Recipe {
             match content {
                 Content::File(from) => fs::copy(from, &to).map(drop).map_err(Error::file("copy", from))?,
                 Content::Program(from) => run(Command::new("strip").arg("-o").arg(&to).arg(from)).map(drop)?,
+                Content::Script(text) => {
+                    write_file(&to, text)?;
+                    fs::set_permissions(&to, Permissions::from_mode(0o755)).map_err(Error::file("change", &to))?;
+                }
                 Content::Text(text) => write_file(&to, text)?,
                 Content::Link(target) => std::os::unix::fs::symlink(target, &to).map_err(Error::file("make", &to))?,
                 Content::Folder => make_folder(&to)?,

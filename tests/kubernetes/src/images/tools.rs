@@ -3,7 +3,12 @@ use std::process::Command;
 use crate::{
     command::{in_path, run},
     error::{Error, Result},
-    images::{PAUSE, TOOLS, build::Archive, build::Recipe, built, closure::with_libraries},
+    images::{
+        PAUSE, TOOLS,
+        build::{Archive, Recipe},
+        built,
+        closure::with_libraries,
+    },
     layout::Layout,
 };
 

@@ -36,8 +36,8 @@ pub(super) fn zookeeper(layout: &Layout) -> Result<Archive> {
 
     let mut recipe = with_shell(Recipe::new(CONTAINERFILE))?
         .text("root/etc/passwd", USERS)
-        .text("root/docker-entrypoint.sh", ENTRYPOINT)
-        .text(format!("{HOME}/bin/zkServer.sh"), START)
+        .script("root/docker-entrypoint.sh", ENTRYPOINT)
+        .script(format!("{HOME}/bin/zkServer.sh"), START)
         .link("root/bin/java", "/usr/lib/jvm/java/bin/java")
         .folder("root/tmp");
     for folder in ["conf", "data", "datalog", "logs"] {

@@ -258,7 +258,7 @@ impl Model {
         }
         let did = match &step {
             Ok(Step::FirstBoot(_)) => Did::FirstBoot,
-            Ok(Step::LaterBoot) => Did::LaterBoot,
+            Ok(Step::LaterBoot | Step::Adopt(_)) => Did::LaterBoot,
             Ok(Step::Join { .. }) => Did::Joiner,
             Ok(Step::Recover(_)) => Did::Recovered,
             Ok(Step::Hold { .. }) => Did::Held,
@@ -297,6 +297,9 @@ impl SimClaim {
             None => {}
             Some(Step::Hold { token }) => disk.held = Some(*token),
             Some(Step::LaterBoot) => disk.held = None,
+            Some(Step::Adopt(membership)) => {
+                (disk.marker, disk.held, disk.membership) = (false, None, Some(membership.clone()));
+            }
             Some(Step::Join { membership, blank }) => {
                 if *blank {
                     disk.data = None;
