@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, channel::mpsc, future::{BoxFuture, join_all}, stream::BoxStream};
+use futures::{
+    StreamExt,
+    channel::mpsc,
+    future::{BoxFuture, join_all},
+    stream::BoxStream,
+};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},

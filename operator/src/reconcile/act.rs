@@ -121,10 +121,8 @@ impl Actor<'_> {
             }
             Action::DeleteClaim { claim, uid } => self.delete::<PersistentVolumeClaim>(claim, &only(uid)).await?,
             Action::RecreateStatefulSet { name, uid } => {
-                let orphaning = kube::api::DeleteParams {
-                    propagation_policy: Some(PropagationPolicy::Orphan),
-                    ..only(uid)
-                };
+                let orphaning =
+                    kube::api::DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..only(uid) };
                 self.delete::<StatefulSet>(name, &orphaning).await?;
             }
         }

@@ -125,7 +125,8 @@ impl Applier {
                 let (kind, name) = key;
                 return Err(Error::Foreign { kind, name });
             }
-            if self.marks().get(&(owner.to_owned(), key.clone())) == Some(&Mark { wished, version: found.version.clone() })
+            if self.marks().get(&(owner.to_owned(), key.clone()))
+                == Some(&Mark { wished, version: found.version.clone() })
             {
                 return Ok(());
             }
@@ -170,7 +171,8 @@ impl Applier {
         object: Option<&DynamicObject>,
     ) -> Result<(), Error> {
         let kind = service_monitor_kind();
-        let (name, api) = (names.nodes(), Api::<DynamicObject>::namespaced_with(self.client.clone(), &names.namespace, &kind));
+        let (name, api) =
+            (names.nodes(), Api::<DynamicObject>::namespaced_with(self.client.clone(), &names.namespace, &kind));
         let key: ObjectKey = (kind.kind.clone(), name.clone());
         let mark = (owner.to_owned(), key.clone());
         let wished = object.map_or(NOTHING, fingerprint);

@@ -90,7 +90,7 @@ impl Reconciler {
         }
         self.remember(key, &owner);
         let (mut world, live) = dereference::dereference(&self.client, &resource, &names).await?;
-        self.listen(&names, &mut world).await;
+        self.listen(&names, resource.spec.nodes, &mut world).await;
         let validated = validate::validate(&resource, &world, &self.defaults);
         let cluster = match &validated {
             Ok(cluster) => cluster,
@@ -105,7 +105,9 @@ impl Reconciler {
         let mut carried_out = Ok(Progress::Done);
         if !cluster.paused {
             carried_out = self.carry_out(cluster, &resource, &mut world, &live, &decisions).await;
-            if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) = &carried_out {
+            if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) =
+                &carried_out
+            {
                 let reason = "ObjectRefused";
                 decisions.hindrances.insert(0, Finding { reason, message: error.to_string() });
             }
@@ -143,14 +145,17 @@ impl Reconciler {
     }
 
     /// Adds to the world what the nodes and ZooKeeper say.
-    async fn listen(&self, names: &Names, world: &mut World) {
+    async fn listen(&self, names: &Names, wish: i32, world: &mut World) {
         let key = ClusterKey::of(names);
         let host = |ordinal| names.host(Component::Node, ordinal);
         let addresses = world.node_pods.keys().map(|ordinal| format!("{}:{KV_PORT}", host(*ordinal)));
         self.nodes.observe(&key, addresses.collect());
         let members: Vec<_> = world.zookeeper_pods.keys().copied().collect();
-        (world.report, world.ensemble) =
-            tokio::join!(self.nodes.settled(&key), self.ensembles.view(names, &members));
+        (world.report, world.ensemble) = tokio::join!(self.nodes.settled(&key), self.ensembles.view(names, &members));
+        if plan::needs_fresh_report(wish, world) {
+            // Who can't be asked is as good as silent: nobody goes then.
+            world.report = self.nodes.ask(&key).await.ok();
+        }
     }
 
     async fn carry_out(

@@ -135,14 +135,10 @@ impl Names {
     /// What selects a component's pods; never changed, since a StatefulSet's selector can't be.
     #[must_use]
     pub fn selector(&self, component: Component) -> BTreeMap<String, String> {
-        [
-            ("app.kubernetes.io/name", APP_NAME),
-            (CLUSTER_LABEL, &self.cluster),
-            (COMPONENT_LABEL, component.as_str()),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+        [("app.kubernetes.io/name", APP_NAME), (CLUSTER_LABEL, &self.cluster), (COMPONENT_LABEL, component.as_str())]
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// The labels of a component's objects.

@@ -98,8 +98,8 @@ fn origin(known: &Origin, count: u32, defaults: &Defaults) -> Origin {
 
 fn nodes(spec: &KvClusterSpec, count: u32, origin: &Origin, defaults: &Defaults) -> Result<ValidatedNodes, Invalid> {
     let copies = spec.copies.map(|copies| number("spec.copies", copies, count)).transpose()?;
-    let most = copies.unwrap_or(DEFAULT_COPIES).min(count);
-    let min_in_sync = number("spec.minInSyncCopies", spec.min_in_sync_copies, most)?;
+    let wished_copies = copies.unwrap_or(DEFAULT_COPIES);
+    let min_in_sync = number("spec.minInSyncCopies", spec.min_in_sync_copies, wished_copies.min(count))?;
     let data = storage::volume("spec.storage.data", &spec.storage.data, storage::NODE_SIZE)?;
     let bkpdata = storage::volume("spec.storage.bkpdata", &spec.storage.bkpdata, storage::NODE_SIZE)?;
 
@@ -120,7 +120,7 @@ fn nodes(spec: &KvClusterSpec, count: u32, origin: &Origin, defaults: &Defaults)
     };
     Ok(ValidatedNodes {
         count,
-        copies: most,
+        copies: wished_copies,
         pods: pods.validated(spec)?,
         data,
         bkpdata,

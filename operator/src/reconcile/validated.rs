@@ -42,7 +42,7 @@ pub struct ValidatedCluster {
 pub struct ValidatedNodes {
     /// How many are wished for.
     pub count: u32,
-    /// Copies of each shard, as far as there are nodes.
+    /// Copies of each shard; while there are fewer nodes there are fewer.
     pub copies: u32,
     /// What all pods of the cluster have in common with these.
     pub pods: ValidatedPods,

@@ -170,9 +170,12 @@ fn start_everything(layout: &Layout) -> Result<()> {
     load_images(layout, &Image::OF_THE_CLUSTER)?;
     control_plane.wait_ready()?;
     for machine in Machine::all(layout) {
-        machine.start_agents()?;
+        machine.launch_agents()?;
     }
     control_plane.furnish(&authority)?;
+    for machine in Machine::all(layout) {
+        machine.wait_for_agents()?;
+    }
     until("the nodes' readiness", NODES_READY_WITHIN, || {
         let ready = control_plane.kubectl(&["get", "nodes", "--output", READY_NODES]).map_err(Err)?;
         let count = ready.lines().filter(|line| *line == "True").count();

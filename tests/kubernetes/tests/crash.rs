@@ -80,7 +80,14 @@ fn objects(store: &Store<'_>) -> BTreeMap<String, Value> {
     let kinds = "statefulsets,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies,persistentvolumeclaims,pods";
     let labels = format!("app.kubernetes.io/instance={}", store.name);
     let listed = store.kubernetes.kubectl(&[
-        "get", kinds, "--namespace", &store.namespace, "--selector", &labels, "--output", "json",
+        "get",
+        kinds,
+        "--namespace",
+        &store.namespace,
+        "--selector",
+        &labels,
+        "--output",
+        "json",
     ]);
     // Both are compared under one name.
     let listed: Value = serde_json::from_str(&listed.replace(&store.name, "name")).expect("JSON");

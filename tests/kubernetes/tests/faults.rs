@@ -45,7 +45,9 @@ fn the_masters_pod_and_then_its_machine_are_lost_under_load() {
 
 async fn takes_over(store: &Store<'_>, master: &str, sub_master: &str, what: &str) {
     let lost = Instant::now();
-    store.until("the sub-master is the master", ROLE_WITHIN, |status| status.master.as_deref() == Some(sub_master)).await;
+    store
+        .until("the sub-master is the master", ROLE_WITHIN, |status| status.master.as_deref() == Some(sub_master))
+        .await;
     eprintln!("{what} of {master} lost: {sub_master} is the master in the status after {:.1?}", lost.elapsed());
 }
 

@@ -93,17 +93,23 @@ async fn an_operator_that_is_gone_leaves_the_store_running(store: &Store<'_>) {
 
 fn restart_operator(store: &Store<'_>) {
     store.kubernetes.kubectl(&["rollout", "restart", "deployment/kv-operator", "--namespace", NAMESPACE]);
-    store.kubernetes.kubectl(&["rollout", "status", "deployment/kv-operator", "--namespace", NAMESPACE, "--timeout=90s"]);
+    store.kubernetes.kubectl(&[
+        "rollout",
+        "status",
+        "deployment/kv-operator",
+        "--namespace",
+        NAMESPACE,
+        "--timeout=90s",
+    ]);
 }
 
 /// A change that means nothing to the pods, seen through by the operator: it has looked at everything once more.
 async fn settled_again(store: &Store<'_>) {
     let paused = store.get().await.spec.paused;
     store.change(&json!({ "paused": !paused })).await;
-    store.until("the operator has seen it", OPERATOR_WITHIN, |status| {
-        (status.phase == ClusterPhase::Paused) != paused
-    })
-    .await;
+    store
+        .until("the operator has seen it", OPERATOR_WITHIN, |status| (status.phase == ClusterPhase::Paused) != paused)
+        .await;
     store.change(&json!({ "paused": paused })).await;
     store.settled(OPERATOR_WITHIN).await;
 }

@@ -84,11 +84,8 @@ fn what_is_impossible_is_a_condition_and_correcting_the_resource_is_enough() {
     run(&Image::OF_KV_CLUSTERS, async |cluster| {
         let kubernetes = Kubernetes::with_operator(cluster).await;
         kubernetes.fresh_namespace("kv-impossible").await;
-        let store = |name: &str| Store {
-            kubernetes: kubernetes.clone(),
-            namespace: "kv-impossible".into(),
-            name: name.into(),
-        };
+        let store =
+            |name: &str| Store { kubernetes: kubernetes.clone(), namespace: "kv-impossible".into(), name: name.into() };
         let with = |more: Value| {
             let mut spec = small();
             for (field, value) in more.as_object().expect("a change") {

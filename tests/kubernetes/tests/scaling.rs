@@ -50,9 +50,10 @@ async fn scale_nodes(store: &Store<'_>, nodes: i32) {
 }
 
 async fn serves(store: &Store<'_>, node: &str) -> bool {
-    store.until("homes move", SCALED_WITHIN, |status| {
-        status.nodes.iter().any(|it| it.name == node && it.shards_served > 0)
-    })
-    .await;
+    store
+        .until("homes move", SCALED_WITHIN, |status| {
+            status.nodes.iter().any(|it| it.name == node && it.shards_served > 0)
+        })
+        .await;
     true
 }

@@ -45,10 +45,11 @@ async fn the_leader_is_killed(store: &Store<'_>) {
     let leader = store.status().await.zookeeper.leader.expect("a leader");
     let killed = store.kubernetes.cluster.kill_container(&store.namespace, &leader, "zookeeper");
     killed.expect("its processes are killed");
-    store.until("another leads", BACK_WITHIN, |status| {
-        status.zookeeper.leader.as_deref().is_some_and(|now| now != leader)
-    })
-    .await;
+    store
+        .until("another leads", BACK_WITHIN, |status| {
+            status.zookeeper.leader.as_deref().is_some_and(|now| now != leader)
+        })
+        .await;
     store.settled(BACK_WITHIN).await;
 }
 

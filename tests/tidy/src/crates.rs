@@ -27,7 +27,19 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
     ("axum", &["kv-node", "kv-operator", "kv-kubernetes"]),
     ("kube", &["kv-operator", "kv-kubernetes"]),
     ("k8s-openapi", &["kv-operator", "kv-kubernetes"]),
-    ("clap", &["kv-node", "kv-client", "kv-local", "kv-operator", "kv-zookeeper-member", "kv-simulator", "kv-tests", "kv-kubernetes"]),
+    (
+        "clap",
+        &[
+            "kv-node",
+            "kv-client",
+            "kv-local",
+            "kv-operator",
+            "kv-zookeeper-member",
+            "kv-simulator",
+            "kv-tests",
+            "kv-kubernetes",
+        ],
+    ),
     ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-operator", "kv-tests", "kv-kubernetes"]),
 ];
 

@@ -15,6 +15,13 @@ use super::{
     world::World,
 };
 
+/// Whether nodes may go in this round, so that what they say has to be from this very round: one that held nothing some seconds ago may
+/// have been given a copy since.
+#[must_use]
+pub fn needs_fresh_report(wish: i32, world: &World) -> bool {
+    world.node_set.as_ref().is_none_or(|set| i64::from(set.replicas) > i64::from(wish)) && !world.node_pods.is_empty()
+}
+
 /// Decides what a round does.
 #[must_use]
 pub fn plan(cluster: &ValidatedCluster, world: &World) -> Decisions {

@@ -146,7 +146,8 @@ fn replace_unready(world: &World, pod: &PodState, decisions: &mut Decisions) {
         let why = format!("it is not ready, and of an older revision: {}", unready(pod));
         decisions.actions.push(delete(pod, why, false));
     } else {
-        let message = format!("{}; it is the only one with an up-to-date copy of a shard, so it is waited for", unready(pod));
+        let message =
+            format!("{}; it is the only one with an up-to-date copy of a shard, so it is waited for", unready(pod));
         decisions.progress.push(Finding { reason: "PodUnready", message });
     }
 }
@@ -171,11 +172,7 @@ fn replace_ready(world: &World, outdated: &[&PodState], decisions: &mut Decision
 
 /// Slaves first, the master last: its role moves once.
 fn rank(report: &ClusterReport, node: &str) -> u8 {
-    if report.master.as_deref() == Some(node) {
-        2
-    } else {
-        u8::from(report.sub_master.as_deref() == Some(node))
-    }
+    if report.master.as_deref() == Some(node) { 2 } else { u8::from(report.sub_master.as_deref() == Some(node)) }
 }
 
 fn delete(pod: &PodState, why: String, only_if_replicated: bool) -> Action {

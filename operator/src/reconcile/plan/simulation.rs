@@ -11,7 +11,7 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{disruption, plan};
+use super::{disruption, needs_fresh_report, plan};
 use crate::{
     nodes::{ClusterReport, NodeReport, ShardReport},
     reconcile::{
@@ -105,7 +105,8 @@ impl Model {
 
     /// Kubernetes and the nodes go on by themselves.
     fn go_on(&mut self) {
-        let (replicas, revision) = self.set.as_ref().map_or((0, String::new()), |set| (set.replicas, set.update_revision.clone()));
+        let (replicas, revision) =
+            self.set.as_ref().map_or((0, String::new()), |set| (set.replicas, set.update_revision.clone()));
         self.pods.retain(|ordinal, pod| !pod.state.deleting && (self.set.is_none() || *ordinal < replicas));
         for ordinal in 0..replicas {
             if !self.pods.contains_key(&ordinal) {
@@ -121,7 +122,8 @@ impl Model {
         }
         self.place();
         self.catch_up();
-        let ready: Vec<_> = self.pods.keys().copied().filter(|ordinal| self.up(*ordinal) && self.synced(*ordinal)).collect();
+        let ready: Vec<_> =
+            self.pods.keys().copied().filter(|ordinal| self.up(*ordinal) && self.synced(*ordinal)).collect();
         for (ordinal, pod) in &mut self.pods {
             pod.state.ready = ready.contains(ordinal);
         }
@@ -131,11 +133,14 @@ impl Model {
     /// when another one is up to date.
     fn place(&mut self) {
         let open: Vec<_> = self.pods.keys().copied().filter(|it| self.up(*it) && !self.draining.contains(it)).collect();
-        let load: BTreeMap<u32, usize> =
-            open.iter().map(|it| (*it, self.shards.iter().filter(|shard| shard.holders.contains(it)).count())).collect();
+        let load: BTreeMap<u32, usize> = open
+            .iter()
+            .map(|it| (*it, self.shards.iter().filter(|shard| shard.holders.contains(it)).count()))
+            .collect();
         for shard in &mut self.shards {
             let leaving = shard.holders.iter().copied().find(|holder| self.draining.contains(holder));
-            let Some(target) = load.iter().filter(|(it, _)| !shard.holders.contains(it)).min_by_key(|(_, load)| **load) else {
+            let Some(target) = load.iter().filter(|(it, _)| !shard.holders.contains(it)).min_by_key(|(_, load)| **load)
+            else {
                 continue;
             };
             if shard.holders.len() > 2 {
@@ -153,7 +158,12 @@ impl Model {
         // What was moved to a new node leaves one of the old ones.
         for shard in &mut self.shards {
             if shard.holders.len() > 2 && shard.in_sync.len() > 2 {
-                let surplus = shard.holders.iter().copied().find(|it| self.draining.contains(it)).or(shard.holders.first().copied());
+                let surplus = shard
+                    .holders
+                    .iter()
+                    .copied()
+                    .find(|it| self.draining.contains(it))
+                    .or(shard.holders.first().copied());
                 if let Some(surplus) = surplus {
                     shard.holders.remove(&surplus);
                     shard.in_sync.remove(&surplus);
@@ -179,7 +189,10 @@ impl Model {
     }
 
     fn synced(&self, ordinal: u32) -> bool {
-        self.shards.iter().filter(|shard| shard.holders.contains(&ordinal)).all(|shard| shard.in_sync.contains(&ordinal))
+        self.shards
+            .iter()
+            .filter(|shard| shard.holders.contains(&ordinal))
+            .all(|shard| shard.in_sync.contains(&ordinal))
     }
 
     fn truth(&self) -> Option<ClusterReport> {
@@ -230,7 +243,10 @@ impl Model {
 
     /// A round of the operator, which may die before any of its steps.
     fn operate(&mut self, stormy: bool) {
-        let world = self.world();
+        let mut world = self.world();
+        if needs_fresh_report(i32::try_from(self.wish.nodes.count).unwrap(), &world) {
+            world.report = self.truth();
+        }
         let decisions: Decisions = plan(&self.wish, &world);
         if stormy && self.chance(10) {
             return;
@@ -259,11 +275,16 @@ impl Model {
         match action {
             Action::Drain { node, undo } => {
                 let ordinal = self.wish.names.ordinal(Component::Node, &node).unwrap();
-                if undo { self.draining.remove(&ordinal) } else { self.draining.insert(ordinal) };
+                if undo {
+                    self.draining.remove(&ordinal)
+                } else {
+                    self.draining.insert(ordinal)
+                };
             }
             Action::DeletePod { pod, uid, only_if_replicated, .. } => {
                 let fresh = self.truth();
-                if only_if_replicated && !fresh.is_some_and(|fresh| disruption::may_stop_one(&fresh, &world.node_pods)) {
+                if only_if_replicated && !fresh.is_some_and(|fresh| disruption::may_stop_one(&fresh, &world.node_pods))
+                {
                     return;
                 }
                 let ordinal = self.wish.names.ordinal(Component::Node, &pod).unwrap();
@@ -306,7 +327,9 @@ impl Model {
     fn is_as_wished(&self) -> bool {
         let count = self.wish.nodes.count;
         let well = |pod: &Pod| pod.state.ready && pod.state.revision == format!("r{}", self.revision);
-        self.pods.len() == count as usize && self.pods.values().all(well) && (0..count).all(|it| !self.draining.contains(&it))
+        self.pods.len() == count as usize
+            && self.pods.values().all(well)
+            && (0..count).all(|it| !self.draining.contains(&it))
     }
 }
 
@@ -329,7 +352,11 @@ fn whatever_happens_no_copy_is_lost_by_the_operator_and_it_comes_to_rest() {
             model.go_on();
             calm += 1;
             let (pods, draining) = (model.pods.keys().collect::<Vec<_>>(), &model.draining);
-            assert!(calm < CALM, "seed {seed}: not at rest: wish {}, pods {pods:?}, draining {draining:?}", model.wish.nodes.count);
+            assert!(
+                calm < CALM,
+                "seed {seed}: not at rest: wish {}, pods {pods:?}, draining {draining:?}",
+                model.wish.nodes.count
+            );
         }
     }
 }

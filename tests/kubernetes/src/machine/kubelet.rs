@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{net::TcpStream, path::Path, time::Duration};
 
 use serde_json::json;
 
@@ -9,8 +9,12 @@ use crate::{
     layout::{Layout, write_file},
     machine::{DISK, Machine, Service, containerd, control_groups::control_group},
     network,
+    wait::until,
 };
 
+const PORT: u16 = 10250;
+const SERVES_WITHIN: Duration = Duration::from_secs(60);
+const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 /// The domain of all services' names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
@@ -72,4 +76,14 @@ pub(super) fn service(layout: &Layout, machine: &Machine) -> Service {
         format!("--node-ip={}", machine.address()),
         format!("--node-labels=topology.kubernetes.io/region=local,topology.kubernetes.io/zone=zone-{zone}"),
     ])
+}
+
+pub(super) fn wait(layout: &Layout, machine: &Machine) -> Result<()> {
+    let service = service(layout, machine);
+    let address = format!("{}:{PORT}", machine.address());
+    until(&format!("kubelet of {}", machine.name()), SERVES_WITHIN, || {
+        service.start().map_err(Err)?;
+        let address = address.parse().map_err(|_| Ok(format!("{address} is no address")))?;
+        TcpStream::connect_timeout(&address, CONNECTS_WITHIN).map(drop).map_err(|error| Ok(error.to_string()))
+    })
 }

@@ -89,13 +89,24 @@ impl Machine {
         containerd::service(&self.layout, self.name()).start()
     }
 
-    /// Starts `kubelet` and `kube-proxy`.
+    /// Starts `kubelet` and `kube-proxy`, and waits until they work.
     ///
     /// # Errors
-    /// If they can't be started.
+    /// If they can't be started, or the machine is not reached.
     pub fn start_agents(&self) -> Result<()> {
+        self.launch_agents()?;
+        self.wait_for_agents()
+    }
+
+    /// Starts `kubelet` and `kube-proxy`.
+    pub(crate) fn launch_agents(&self) -> Result<()> {
         kubelet::service(&self.layout, self).start()?;
         kube_proxy::service(&self.layout, self.name()).start()
+    }
+
+    /// Until the kubelet serves. It ends when its container runtime isn't ready, and is started again, as a real machine does.
+    pub(crate) fn wait_for_agents(&self) -> Result<()> {
+        kubelet::wait(&self.layout, self)
     }
 
     /// Kills `kubelet` and `kube-proxy`. The pods go on.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kv_zookeeper_member::{Membership, Record, RecoveryStep};
+use kv_zookeeper_member::{Membership, Record, RecoveryStep, Role};
 
 use super::{
     super::super::{
@@ -32,6 +32,15 @@ pub(super) fn record(observed: &Observed, plan: &mut ZooKeeperPlan) {
         record.bootstrapped |= is_marked(observed);
         if let Some(marked) = marked.filter(|marked| marked.version > record.membership.version) {
             record.membership = marked;
+        }
+        // The last change may have been made just before everybody was lost, and not been read any more.
+        let found = observed.reports.values().filter_map(|report| report.found.as_ref());
+        let found = found.filter(|found| found.holds_data()).filter_map(|found| found.membership.as_ref());
+        let found = found.max_by_key(|membership| membership.version);
+        if let Some(found) = found.filter(|found| record.bootstrapped && found.version > record.membership.version) {
+            record.membership =
+                Membership::new(found.version, found.members().iter().filter(|m| m.role == Role::Participant).cloned())
+                    .unwrap_or_else(|_| found.clone());
         }
         // Its leader knows best, whatever was written down.
         if let Some(configuration) = observed.view.configuration.as_ref().filter(|_| record.bootstrapped) {

@@ -20,7 +20,7 @@ pub(super) fn scale(observed: &Observed, configuration: &Membership, plan: &mut 
         return false;
     }
     // A pod goes only when its claim is no longer taken for a member's.
-    let marked = observed.claims.keys().filter(|ordinal| known::has_mark(observed, **ordinal)).next_back();
+    let marked = observed.claims.keys().rfind(|ordinal| known::has_mark(observed, **ordinal));
     plan.replicas = observed.wish.max(marked.map_or(0, |ordinal| ordinal + 1));
     plan.replicas == observed.wish
 }

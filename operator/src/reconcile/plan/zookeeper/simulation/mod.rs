@@ -18,7 +18,7 @@ use self::model::{Model, Mutant};
 use super::{ZooKeeperPlan, known, plan};
 
 /// Seeds that are tried.
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 1000;
 /// Seeds within which a broken rule has to be found.
 const SEEDS_OF_MUTANTS: u64 = 4000;
 /// Steps with faults, of each seed.
