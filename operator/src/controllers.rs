@@ -152,11 +152,11 @@ async fn round(cluster: Arc<KvCluster>, context: Arc<Context>) -> Result<Action,
     let timer = context.metrics.round();
     let reconciler = context.reconciler.clone();
     // Boxed: the compiler can't see through all of it that it may be sent between threads.
-    let reconciling: BoxFuture<'static, _> = Box::pin(async move { reconciler.reconcile(cluster).await });
+    let reconciling: BoxFuture<'static, Result<Round, Error>> =
+        Box::pin(async move { Box::pin(reconciler.reconcile(cluster)).await });
     let outcome = tokio::time::timeout(LONGEST_ROUND, reconciling).await;
-    let outcome = outcome.map_err(|_| RoundError::TooLong).and_then(|outcome| outcome.map_err(RoundError::Failed));
-    timer.finish(outcome.is_ok());
-    let Round { next, phase } = outcome?;
+    timer.finish(matches!(outcome, Ok(Ok(_))));
+    let Round { next, phase } = outcome.map_err(|_| RoundError::TooLong)?.map_err(Box::new)?;
     context.metrics.cluster(&key.0, &key.1, phase);
     context.failures.forget(&key);
     Ok(Action::requeue(next))
@@ -166,7 +166,7 @@ async fn round(cluster: Arc<KvCluster>, context: Arc<Context>) -> Result<Action,
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
     #[error(transparent)]
-    Failed(#[from] Error),
+    Failed(#[from] Box<Error>),
     #[error("the round took longer than {LONGEST_ROUND:?}")]
     TooLong,
 }

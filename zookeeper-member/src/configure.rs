@@ -122,6 +122,10 @@ fn carry_out(options: &Options, disk: &dyn Disk, claim: &Claim, step: &Step) -> 
         }
         Step::Adopt(membership) => {
             clear(disk, datalog, |name| name == MARKER)?;
+            // First: once the pointer is there the next start is one like any other, and ZooKeeper would read a change that had
+            // been proposed to the former configuration.
+            let pointed = claim.pointer.as_ref().and_then(|path| path.file_name());
+            clear(disk, conf, |name| name.starts_with(DYNAMIC) && Some(name.as_ref()) != pointed)?;
             put_membership(options, disk, membership)?;
         }
         Step::Join { membership, blank } => {

@@ -64,11 +64,13 @@ impl Disk for CrashingDisk {
 struct Scene {
     root: TempDir,
     id: u32,
+    /// A file that may be left or not.
+    harmless: &'static str,
 }
 
 impl Scene {
     fn new(id: u32, bootstrapped: bool, members: &str, recover: Option<&str>, files: &[(&str, &str)]) -> Self {
-        let scene = Self { root: tempfile::tempdir().expect("a folder"), id };
+        let scene = Self { root: tempfile::tempdir().expect("a folder"), id, harmless: "" };
         let record =
             [("bootstrapped", bootstrapped.to_string()), ("members", members.into()), ("version", "1a".into())];
         for (name, text) in
@@ -111,7 +113,10 @@ impl Scene {
                 } else if !path.to_string_lossy().ends_with(".unfinished") {
                     let text = fs::read_to_string(&path).expect("text");
                     let text = text.replace(&*self.root.path().to_string_lossy(), "ROOT");
-                    files.insert(path.strip_prefix(self.root.path()).expect("below").to_owned(), text);
+                    let path = path.strip_prefix(self.root.path()).expect("below");
+                    if path != Path::new(self.harmless) {
+                        files.insert(path.to_owned(), text);
+                    }
                 }
             }
         }
@@ -220,11 +225,15 @@ fn one_that_counts_by_now_takes_up_the_recorded_configuration_with_its_data() {
         ("data/version-2/snapshot.100000001", "x"),
         ("conf/zoo.cfg", "dynamicConfigFile=ROOT/conf/zoo.cfg.dynamic.b\n"),
         ("conf/zoo.cfg.dynamic.b", "server.1=a:1:2;3\n"),
+        ("conf/zoo.cfg.dynamic.next", "server.1=a:1:2;3\nversion=c\n"),
     ];
-    // A snapshot is data by its name alone.
-    let left = with_every_crash(&Did::LaterBoot, || Scene::new(2, true, THREE, None, &joined));
+    // After a crash it may be left, and nothing points to it.
+    let harmless = "conf/zoo.cfg.dynamic.b";
+    let scene = || Scene { harmless, ..Scene::new(2, true, THREE, None, &joined) };
+    let left = with_every_crash(&Did::LaterBoot, scene);
     assert!(pointed(&left).starts_with("conf/zoo.cfg.dynamic.1a: server.1="), "{left:?}");
     assert!(left.contains_key(Path::new("data/version-2/snapshot.100000001")));
+    assert!(!left.contains_key(Path::new("conf/zoo.cfg.dynamic.next")));
 }
 
 #[test]

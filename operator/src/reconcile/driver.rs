@@ -89,7 +89,7 @@ impl Reconciler {
             return Ok(Round { next: AT_REST, phase: None });
         }
         self.remember(key, &owner);
-        let (mut world, live) = dereference::dereference(&self.client, &resource, &names).await?;
+        let (mut world, live) = Box::pin(dereference::dereference(&self.client, &resource, &names)).await?;
         self.listen(&names, resource.spec.nodes, &mut world).await;
         let validated = validate::validate(&resource, &world, &self.defaults);
         let cluster = match &validated {
@@ -104,7 +104,7 @@ impl Reconciler {
         let mut decisions = plan::plan(cluster, &world);
         let mut carried_out = Ok(Progress::Done);
         if !cluster.paused {
-            carried_out = self.carry_out(cluster, &resource, &mut world, &live, &decisions).await;
+            carried_out = Box::pin(self.carry_out(cluster, &resource, &mut world, &live, &decisions)).await;
             if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) =
                 &carried_out
             {
@@ -170,7 +170,7 @@ impl Reconciler {
             world.super_secret = Some(new_secret());
         }
         let resources = build::build(cluster, decisions, world.super_secret.as_deref());
-        apply::apply(&self.applier, &cluster.owner.uid, live, &cluster.names, resources).await?;
+        Box::pin(apply::apply(&self.applier, &cluster.owner.uid, live, &cluster.names, resources)).await?;
         let Self { client, nodes, ensembles, .. } = self;
         let actor = Actor { client, nodes, ensembles, cluster, resource, world };
         Ok(actor.act(&decisions.actions).await?)

@@ -1,5 +1,7 @@
 //! Pods are replaced under load: by changes of the resource, by an image that can't be had, by drains of machines.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::Duration;
 
 use kv_kubernetes::{

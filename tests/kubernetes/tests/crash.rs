@@ -1,6 +1,8 @@
 //! The operator's life ends at each of its writes in turn, before and after the API server has carried it out; what it was at comes to
 //! the same end.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use kv_kubernetes::{

@@ -1,5 +1,7 @@
 //! Pods and machines are lost under load.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_kubernetes::{

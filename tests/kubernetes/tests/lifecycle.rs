@@ -1,5 +1,7 @@
 //! A store's life: made, used, deleted, found again; and the operator's: upgraded, uninstalled.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::Duration;
 
 use kv_kubernetes::{

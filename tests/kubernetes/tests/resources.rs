@@ -1,5 +1,7 @@
 //! Resources that can't be carried out: refused by the API server, or told as a condition.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::Duration;
 
 use kv_kubernetes::{

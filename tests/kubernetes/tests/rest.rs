@@ -1,5 +1,7 @@
 //! At rest the operator writes nothing but its Lease's renewal: the API server's audit log says so.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::{fs, time::Duration};
 
 use kv_kubernetes::{

@@ -1,5 +1,7 @@
 //! Members of ZooKeeper and their volumes are lost, a few and all of them, while the store serves.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
 use std::time::{Duration, Instant};
 
 use kv_kubernetes::{

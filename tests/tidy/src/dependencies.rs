@@ -3,13 +3,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Dependency, Repository};
 
 /// Licences that what we distribute may be under.
-const LICENCES: [&str; 9] =
-    ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
+const LICENCES: [&str; 10] =
+    ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
+
+/// Exceptions to licences that somebody has looked at: they only permit more.
+const EXCEPTIONS: [&str; 1] = ["LLVM-exception"];
 
 /// Crates of which the tree has several versions, since crates from outside ask for different ones. Each makes the build
 /// longer: take those out that are gone.
-const SEVERAL_VERSIONS: [&str; 9] =
-    ["ahash", "base64", "getrandom", "hashbrown", "heck", "syn", "thiserror", "thiserror-impl", "unicode-width"];
+const SEVERAL_VERSIONS: [&str; 10] = [
+    "ahash",
+    "base64",
+    "foldhash",
+    "getrandom",
+    "hashbrown",
+    "heck",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "unicode-width",
+];
 
 /// Dependencies whose licence is not one of ours, or unknown.
 #[must_use]
@@ -79,9 +92,9 @@ fn one(rest: &mut &[&str]) -> bool {
     let Some((name, others)) = rest.split_first() else { return false };
     *rest = others;
     if take(rest, "WITH") {
-        // An exception only permits more, but nobody has looked at it.
+        let exception = rest.first().is_some_and(|exception| EXCEPTIONS.contains(exception));
         *rest = rest.get(1..).unwrap_or_default();
-        return false;
+        return exception && LICENCES.contains(name);
     }
     LICENCES.contains(name)
 }

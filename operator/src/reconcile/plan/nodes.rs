@@ -124,6 +124,9 @@ fn roll_out(
             }
         }
     }
+    for pod in world.node_pods.range(replicas..).map(|(_, pod)| pod) {
+        wait("PodEnding", format!("{} is taken away", pod.name));
+    }
     let quiet = settled;
     if let Some(pod) = outdated.iter().find(|pod| !pod.ready) {
         // It is of an older revision and not ready: the newer one may be what mends it, so it is not waited for.

@@ -29,8 +29,6 @@ pub enum Mutant {
     OldReportsCount,
     /// A joiner that holds data is given no version.
     JoinerWithoutVersion,
-    /// A claim is marked though it was wiped since it was looked at.
-    MarkedUnseen,
 }
 
 /// What ZooKeeper's process is doing.
@@ -241,7 +239,7 @@ impl Model {
         let found = claim.disk.clone();
         claim.disk.id = Some(ordinal + 1);
         let mut seen = found.clone();
-        if matches!(self.mutant, Some(Mutant::MarkedUnseen | Mutant::OldReportsCount)) {
+        if self.mutant == Some(Mutant::OldReportsCount) {
             seen.held = record.recovery.as_ref().map(|recovery| recovery.token);
         }
         let mut step = decide(&own, &record, &seen);
