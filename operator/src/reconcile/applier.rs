@@ -96,11 +96,11 @@ impl Applier {
         Self { client, marks: Mutex::default() }
     }
 
-    /// Makes an object of a cluster as it is to be.
+    /// Makes an object of a cluster as it is to be. Returns whether that has changed it.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn apply<K>(&self, owner: &str, live: &LiveObjects, object: &K) -> Result<(), Error>
+    pub async fn apply<K>(&self, owner: &str, live: &LiveObjects, object: &K) -> Result<bool, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -128,15 +128,16 @@ impl Applier {
             if self.marks().get(&(owner.to_owned(), key.clone()))
                 == Some(&Mark { wished, version: found.version.clone() })
             {
-                return Ok(());
+                return Ok(false);
             }
         }
         let applied = api.patch(&key.1, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)).await;
         let applied = applied.map_err(|error| Error::of("apply", key.clone(), error))?;
         let version = LiveObject::of(&applied).version;
         tracing::debug!(kind = key.0, name = key.1, namespace, "applied");
+        let changed = found.is_none_or(|found| found.version != version);
         self.marks().insert((owner.to_owned(), key), Mark { wished, version });
-        Ok(())
+        Ok(changed)
     }
 
     /// Deletes an object that is no longer wished for, if it is there and belongs to the cluster.

@@ -14,7 +14,8 @@ use super::{
 };
 
 /// Makes all objects of a cluster as they are to be, and removes those that are not to be there any more. A StatefulSet that is not
-/// wished for is left alone: only its deletion with the cluster takes it away.
+/// wished for is left alone: only its deletion with the cluster takes it away. Returns whether anything has been changed: then what was read before
+/// says little of what is.
 ///
 /// # Errors
 /// The first [`Error`]; the objects after it are left as they are.
@@ -24,7 +25,7 @@ pub async fn apply(
     live: &LiveObjects,
     names: &Names,
     resources: Resources<Prepared>,
-) -> Result<Resources<Applied>, Error> {
+) -> Result<(Resources<Applied>, bool), Error> {
     let Resources {
         service_account,
         zookeeper,
@@ -36,7 +37,7 @@ pub async fn apply(
         service_monitor,
         state: PhantomData,
     } = resources;
-    let target = Target { applier, owner, live, names };
+    let mut target = Target { applier, owner, live, names, changed: false };
     target.apply(&service_account).await?;
     // It remembers what the StatefulSets were first made with.
     target.apply(&node_headless).await?;
@@ -54,7 +55,7 @@ pub async fn apply(
     target.apply_or_remove::<PodDisruptionBudget>(node_budget.as_ref(), &names.nodes()).await?;
     target.apply_or_remove::<NetworkPolicy>(node_policy.as_ref(), &names.nodes()).await?;
     applier.service_monitor(owner, names, service_monitor.as_ref()).await?;
-    Ok(Resources {
+    let applied = Resources {
         service_account,
         zookeeper,
         node_headless,
@@ -64,7 +65,8 @@ pub async fn apply(
         node_policy,
         service_monitor,
         state: PhantomData,
-    })
+    };
+    Ok((applied, target.changed))
 }
 
 /// Where objects are applied to.
@@ -73,22 +75,24 @@ struct Target<'a> {
     owner: &'a str,
     live: &'a LiveObjects,
     names: &'a Names,
+    changed: bool,
 }
 
 impl Target<'_> {
-    async fn apply<K: Object>(&self, object: &K) -> Result<(), Error> {
+    async fn apply<K: Object>(&mut self, object: &K) -> Result<(), Error> {
         debug_assert_eq!(object.namespace().as_deref(), Some(self.names.namespace.as_str()));
-        self.applier.apply(self.owner, self.live, object).await
+        self.changed |= self.applier.apply(self.owner, self.live, object).await?;
+        Ok(())
     }
 
-    async fn apply_if_any<K: Object>(&self, object: Option<&K>) -> Result<(), Error> {
+    async fn apply_if_any<K: Object>(&mut self, object: Option<&K>) -> Result<(), Error> {
         match object {
             Some(object) => self.apply(object).await,
             None => Ok(()),
         }
     }
 
-    async fn apply_or_remove<K: Object>(&self, object: Option<&K>, name: &str) -> Result<(), Error> {
+    async fn apply_or_remove<K: Object>(&mut self, object: Option<&K>, name: &str) -> Result<(), Error> {
         match object {
             Some(object) => self.apply(object).await,
             None => self.applier.remove::<K>(self.owner, self.live, &self.names.namespace, name).await,

@@ -104,7 +104,7 @@ impl Reconciler {
         let mut decisions = plan::plan(cluster, &world);
         let mut carried_out = Ok(Progress::Done);
         if !cluster.paused {
-            carried_out = Box::pin(self.carry_out(cluster, &resource, &mut world, &live, &decisions)).await;
+            carried_out = Box::pin(self.carry_out(cluster, &resource, &mut world, &live, &mut decisions)).await;
             if let Err(Error::Apply(error @ (applier::Error::Foreign { .. } | applier::Error::Refused { .. }))) =
                 &carried_out
             {
@@ -164,13 +164,19 @@ impl Reconciler {
         resource: &KvCluster,
         world: &mut World,
         live: &LiveObjects,
-        decisions: &Decisions,
+        decisions: &mut Decisions,
     ) -> Result<Progress, Error> {
         if cluster.managed_zookeeper().is_some() && world.super_secret.is_none() {
             world.super_secret = Some(new_secret());
         }
         let resources = build::build(cluster, decisions, world.super_secret.as_deref());
-        Box::pin(apply::apply(&self.applier, &cluster.owner.uid, live, &cluster.names, resources)).await?;
+        let applying = Box::pin(apply::apply(&self.applier, &cluster.owner.uid, live, &cluster.names, resources));
+        let (_, changed) = applying.await?;
+        if changed {
+            // What Kubernetes makes of it is seen in the next round.
+            let message = "objects have been changed".into();
+            decisions.progress.push(Finding { reason: "Applying", message });
+        }
         let Self { client, nodes, ensembles, .. } = self;
         let actor = Actor { client, nodes, ensembles, cluster, resource, world };
         Ok(actor.act(&decisions.actions).await?)

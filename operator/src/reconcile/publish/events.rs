@@ -58,7 +58,7 @@ fn event(resource: &KvCluster, change: &Change) -> Event {
     let name = resource.name_any();
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}.", cut(&name, MAX_PREFIX_BYTES))),
+            generate_name: Some(format!("{}-", cut(&name, MAX_PREFIX_BYTES))),
             namespace: resource.namespace(),
             ..ObjectMeta::default()
         },

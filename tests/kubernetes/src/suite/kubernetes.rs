@@ -12,6 +12,8 @@ use crate::{Cluster, Layout, command::run_with_input, images, run_to_end};
 
 /// Where the suites install the operator.
 pub const NAMESPACE: &str = "kv-system";
+/// The label of suites' namespaces.
+const LEFT: &str = "kvcluster.io/suite";
 /// A namespace is gone within this time, whatever was in it.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -29,6 +31,9 @@ impl<'c> Kubernetes<'c> {
     pub async fn with_operator(cluster: &'c Cluster) -> Self {
         let client = cluster.client().await.expect("the API server's client");
         let kubernetes = Self { cluster, client };
+        // What a suite that failed has left would take the processors from this one.
+        let left = ["delete", "namespaces", "--selector", LEFT, "--wait=true", "--timeout=120s"];
+        kubernetes.kubectl(&left);
         kubernetes.install_operator(&[]);
         kubernetes
     }
@@ -83,6 +88,7 @@ impl<'c> Kubernetes<'c> {
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": { "name": name, "labels": {
+                LEFT: name,
                 "pod-security.kubernetes.io/enforce": "restricted",
                 "pod-security.kubernetes.io/enforce-version": "latest",
             }},
