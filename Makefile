@@ -65,7 +65,7 @@ KUBE := $(TARGET)/debug/kv-kube
 .PHONY: kube-build
 kube-build:
 	$(CARGO) build --locked $(KUBE_PROGRAMS)
-	$(CARGO) build --locked --package kv-kubernetes --no-default-features --bin kv-kube
+	$(CARGO) build --locked --package kv-tests-kubernetes --no-default-features --bin kv-kube
 
 .PHONY: kube-up
 kube-up: kube-build ## Starts a real Kubernetes of three machines on this one, with our images (Linux, root, Go; the first time builds for ten minutes)
@@ -81,7 +81,7 @@ kube-shell: ## A shell with kubectl and helm on the cluster of `make kube-up`
 
 .PHONY: kube-down
 kube-down: ## Ends the cluster of `make kube-up`, with everything in it
-	@test -x $(KUBE) || $(CARGO) build --locked --package kv-kubernetes --no-default-features --bin kv-kube
+	@test -x $(KUBE) || $(CARGO) build --locked --package kv-tests-kubernetes --no-default-features --bin kv-kube
 	$(KUBE) down
 
 .PHONY: images

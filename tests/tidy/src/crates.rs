@@ -15,7 +15,7 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("kv-tests", &["kv-checker", "kv-client", "kv-local", "kv-proto"]),
     ("kv-zookeeper-member", &[]),
     ("kv-operator", &["kv-client", "kv-zookeeper-member"]),
-    ("kv-kubernetes", &["kv-checker", "kv-client", "kv-local", "kv-operator", "kv-tests"]),
+    ("kv-tests-kubernetes", &["kv-checker", "kv-client", "kv-local", "kv-operator", "kv-tests"]),
     ("kv-tidy", &[]),
 ];
 
@@ -24,9 +24,9 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
     ("zookeeper-client", &["kv-cluster", "kv-client", "kv-operator"]),
     ("lsm-tree", &["kv-storage"]),
     ("tonic", &["kv-proto", "kv-node", "kv-client", "kv-tests"]),
-    ("axum", &["kv-node", "kv-operator", "kv-kubernetes"]),
-    ("kube", &["kv-operator", "kv-kubernetes"]),
-    ("k8s-openapi", &["kv-operator", "kv-kubernetes"]),
+    ("axum", &["kv-node", "kv-operator", "kv-tests-kubernetes"]),
+    ("kube", &["kv-operator", "kv-tests-kubernetes"]),
+    ("k8s-openapi", &["kv-operator", "kv-tests-kubernetes"]),
     (
         "clap",
         &[
@@ -37,10 +37,10 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
             "kv-zookeeper-member",
             "kv-simulator",
             "kv-tests",
-            "kv-kubernetes",
+            "kv-tests-kubernetes",
         ],
     ),
-    ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-operator", "kv-tests", "kv-kubernetes"]),
+    ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-operator", "kv-tests", "kv-tests-kubernetes"]),
 ];
 
 /// Switches that break rules: in the simulator only.

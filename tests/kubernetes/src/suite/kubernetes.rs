@@ -49,6 +49,8 @@ impl<'c> Kubernetes<'c> {
             format!("image.tag={tag}"),
             format!("nodeImage={}", images::NODE),
             format!("zookeeperImage={}", images::ZOOKEEPER),
+            // The image's name is always the same: the pod is another one when the program is.
+            format!("podAnnotations.built=at-{}", built_at()),
         ];
         let mut arguments =
             vec!["upgrade", "--install", "kv", &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait"];
@@ -116,4 +118,12 @@ impl<'c> Kubernetes<'c> {
 
 fn run(program: &mut Command, arguments: &[&str]) -> Result<String, String> {
     run_to_end(program.args(arguments)).map_err(|error| error.to_string())
+}
+
+/// When the operator was built last, in seconds.
+fn built_at() -> u64 {
+    let here = std::env::current_exe().expect("a test is a program");
+    let program = here.ancestors().nth(2).expect("target/debug").join("kv-operator");
+    let built = program.metadata().and_then(|file| file.modified()).ok();
+    built.and_then(|built| built.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
 }
