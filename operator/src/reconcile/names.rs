@@ -29,6 +29,9 @@ pub const MANAGER: &str = "kv-operator";
 
 /// On a member's claim: the ensemble has been made, and this was part of it.
 pub const ENSEMBLE_MARK: &str = "kvcluster.io/ensemble";
+/// On a member's claim: the UID of the pod that has served from it as one who votes. What that pod said at its start of the claim is out of
+/// date since.
+pub const SERVED_BY: &str = "kvcluster.io/served-by";
 /// In the ensemble's record: `true` once it has served.
 pub const BOOTSTRAPPED: &str = "bootstrapped";
 

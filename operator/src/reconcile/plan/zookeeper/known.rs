@@ -7,7 +7,7 @@ use kv_zookeeper_member::{Membership, Record, RecoveryStep, Role};
 use super::{
     super::super::{
         decision::{Action, Finding},
-        names::ENSEMBLE_MARK,
+        names::{ENSEMBLE_MARK, SERVED_BY},
     },
     Observed, ZooKeeperPlan,
 };
@@ -71,6 +71,7 @@ pub(super) fn mark_members(observed: &Observed, configuration: &Membership, plan
     for ordinal in observed.claims.keys().copied() {
         if configuration.votes(ordinal + 1) {
             plan.actions.extend(mark_claim(observed, ordinal, configuration));
+            plan.actions.extend(mark_served(observed, ordinal));
         } else if ordinal >= observed.wish {
             plan.actions.extend(unmark(observed, ordinal));
         }
@@ -79,12 +80,25 @@ pub(super) fn mark_members(observed: &Observed, configuration: &Membership, plan
 
 /// Marks a claim, unless it is marked so already or not there.
 pub(super) fn mark_claim(observed: &Observed, ordinal: u32, configuration: &Membership) -> Option<Action> {
-    annotate(observed, ordinal, Some(format!("version={:x}\n{}", configuration.version, configuration.lines())))
+    let text = format!("version={:x}\n{}", configuration.version, configuration.lines());
+    annotate(observed, ordinal, ENSEMBLE_MARK, Some(text))
+}
+
+/// Writes down that the pod which is there has served, unless that is written already.
+fn mark_served(observed: &Observed, ordinal: u32) -> Option<Action> {
+    let pod = observed.pods.get(&ordinal).filter(|pod| !pod.deleting && observed.serves(ordinal))?;
+    annotate(observed, ordinal, SERVED_BY, Some(pod.uid.clone()))
+}
+
+/// Whether the pod that is there has served as one who votes: its claim holds data then, whatever the pod said when it started.
+pub(super) fn has_served(observed: &Observed, ordinal: u32) -> bool {
+    let served = observed.claims.get(&ordinal).and_then(|claim| claim.annotations.get(SERVED_BY));
+    served.is_some_and(|uid| observed.pods.get(&ordinal).is_some_and(|pod| pod.uid == *uid))
 }
 
 /// Takes a claim's mark off.
 pub(super) fn unmark(observed: &Observed, ordinal: u32) -> Option<Action> {
-    annotate(observed, ordinal, None)
+    annotate(observed, ordinal, ENSEMBLE_MARK, None)
 }
 
 /// Whether a claim is marked.
@@ -96,12 +110,12 @@ fn is_marked(observed: &Observed) -> bool {
     observed.claims.keys().any(|ordinal| has_mark(observed, *ordinal))
 }
 
-fn annotate(observed: &Observed, ordinal: u32, text: Option<String>) -> Option<Action> {
+fn annotate(observed: &Observed, ordinal: u32, key: &str, text: Option<String>) -> Option<Action> {
     let claim = observed.claims.get(&ordinal).filter(|claim| !claim.deleting)?;
-    if claim.annotations.get(ENSEMBLE_MARK) == text.as_ref() {
+    if claim.annotations.get(key) == text.as_ref() {
         return None;
     }
-    let annotations = [(ENSEMBLE_MARK.to_owned(), text)].into();
+    let annotations = [(key.to_owned(), text)].into();
     Some(Action::AnnotateClaim { claim: claim.name.clone(), uid: claim.uid.clone(), annotations })
 }
 

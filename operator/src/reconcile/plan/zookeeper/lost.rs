@@ -18,6 +18,11 @@ pub(super) fn describe(observed: &Observed, plan: &mut ZooKeeperPlan) {
     for ordinal in &members {
         let (pod, claim) = (observed.pod(*ordinal), observed.claim(*ordinal));
         match observed.reports.get(ordinal) {
+            Some(_) if known::has_served(observed, *ordinal) => {
+                sentences.push(format!("{pod} has served: {claim} holds data"));
+                // How much is seen when the recovery asks for it.
+                holding.push((HeldData::default(), *ordinal));
+            }
             None => {
                 silent += 1;
                 sentences.push(format!("{pod} does not run ({})", observed.trouble(*ordinal)));

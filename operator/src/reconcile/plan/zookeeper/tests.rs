@@ -4,7 +4,7 @@ use kv_zookeeper_member::{Membership, Record, Recovery, RecoveryStep};
 
 use super::{
     super::super::{
-        names::{Component, ENSEMBLE_MARK, Names},
+        names::{Component, ENSEMBLE_MARK, Names, SERVED_BY},
         world::{ClaimState, PodState, StatefulSetState, Trouble},
     },
     *,
@@ -38,9 +38,10 @@ fn well(members: u32) -> Observed {
     let lines = (0..members).map(|ordinal| observed.member(ordinal));
     let membership = Membership::new(VERSION, lines).expect("valid");
     let record = Record { bootstrapped: true, membership: membership.clone(), recovery: None };
-    for claim in observed.claims.values_mut() {
+    for (ordinal, claim) in &mut observed.claims {
         let mark = format!("version={VERSION:x}\n{}", membership.lines());
         claim.annotations.insert(ENSEMBLE_MARK.into(), mark);
+        claim.annotations.insert(SERVED_BY.into(), observed.pods[ordinal].uid.clone());
     }
     observed.record = Some(known::record_files(&record));
     observed.view.configuration = Some(membership);
@@ -70,6 +71,7 @@ fn lost(zxids: &[Option<u64>]) -> Observed {
     for (ordinal, zxid) in (0..).zip(zxids) {
         let pod = observed.pods.get_mut(&ordinal).expect("a pod");
         pod.ready = false;
+        pod.uid.push_str("-anew");
         match zxid {
             None => pod.trouble = Some(Trouble { reason: "Unschedulable".into(), message: "no machine".into() }),
             Some(zxid) => drop(observed.reports.insert(ordinal, report(*zxid, Did::Joiner, None))),
@@ -214,6 +216,16 @@ fn pods_are_replaced_one_at_a_time_and_the_leader_last() {
     observed.view.serving.remove(&0);
     observed.may_replace = false;
     assert_eq!(deleted(&plan(&observed)), ["demo-zk-0"], "a newer revision may be what repairs it");
+}
+
+#[test]
+fn a_member_that_has_served_is_not_called_empty_though_it_was_when_its_pod_started() {
+    let mut observed = lost(&[Some(0), Some(0), Some(0)]);
+    let pod = observed.pods[&0].uid.clone();
+    observed.claims.get_mut(&0).expect("a claim").annotations.insert(SERVED_BY.into(), pod);
+    let plan = plan(&observed);
+    assert_eq!(plan.proposal.as_deref(), Some("from-member-0"));
+    assert!(plan.quorum.expect("it is lost").message.contains("data-demo-zk-0 holds data"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rand::{RngExt as _, rngs::SmallRng};
 use super::super::{
     super::super::{
         decision::Action,
-        names::{Component, ENSEMBLE_MARK, Names},
+        names::{Component, ENSEMBLE_MARK, Names, SERVED_BY},
         world::{ClaimState, PodState, StatefulSetState},
     },
     Observed,
@@ -59,6 +59,7 @@ pub struct SimPod {
 pub struct SimClaim {
     pub uid: u64,
     pub mark: Option<String>,
+    served: Option<String>,
     pub disk: Claim,
     /// Acknowledged or not, in order.
     pub writes: Vec<u64>,
@@ -147,7 +148,9 @@ impl Model {
         let claim = |(ordinal, claim): (&u32, &SimClaim)| {
             let ignored = self.mutant == Some(Mutant::MarksIgnored) && self.record.is_none();
             let mark = claim.mark.clone().filter(|_| !ignored);
-            let annotations = mark.map(|mark| (ENSEMBLE_MARK.to_owned(), mark)).into_iter().collect();
+            let mark = mark.map(|mark| (ENSEMBLE_MARK.to_owned(), mark));
+            let served = claim.served.clone().map(|pod| (SERVED_BY.to_owned(), pod));
+            let annotations = mark.into_iter().chain(served).collect();
             let name = self.names.claim("data", Component::ZooKeeper, *ordinal);
             (*ordinal, ClaimState { name, uid: claim.uid.to_string(), annotations, ..ClaimState::default() })
         };
@@ -194,8 +197,12 @@ impl Model {
             Action::DeletePod { uid, .. } => self.pods.retain(|_, pod| pod.uid.to_string() != *uid),
             Action::AnnotateClaim { uid, annotations, .. } => {
                 let claim = self.claims.values_mut().find(|claim| claim.uid.to_string() == *uid);
-                if let (Some(claim), Some(mark)) = (claim, annotations.get(ENSEMBLE_MARK)) {
+                let Some(claim) = claim else { return };
+                if let Some(mark) = annotations.get(ENSEMBLE_MARK) {
                     claim.mark.clone_from(mark);
+                }
+                if let Some(pod) = annotations.get(SERVED_BY) {
+                    claim.served.clone_from(pod);
                 }
             }
             Action::FinishRecovery { .. } => self.request = None,
