@@ -101,16 +101,14 @@ fn fault(model: &mut Model) {
             }
         }
         // Of the record and the marks one is there always: nobody can know otherwise that there was anything.
-        10..13
-            if model.record.is_some() || model.claims.iter().any(|(of, claim)| *of != one && claim.mark.is_some()) =>
-        {
+        10..13 if model.record.is_some() || model.is_marked_without(Some(one)) => {
             model.note(format!("claim {one} is wiped"));
             model.pods.remove(&one);
             model.claims.remove(&one);
         }
         13..16 => model.cut = pods.into_iter().filter(|_| model.chance(40)).collect(),
         16..22 => model.cut.clear(),
-        22 if model.claims.values().any(|claim| claim.mark.is_some()) => {
+        22 if model.is_marked_without(None) => {
             model.note("the record is lost".to_owned());
             model.record = None;
         }

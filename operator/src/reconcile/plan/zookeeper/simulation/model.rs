@@ -211,6 +211,15 @@ impl Model {
         }
     }
 
+    /// Whether a claim is marked and stays so: that of one who votes and holds data. Marks of others may be about to be taken off.
+    pub fn is_marked_without(&self, lost: Option<u32>) -> bool {
+        let votes = |ordinal: u32, claim: &SimClaim| {
+            claim.disk.data.is_some() && claim.disk.membership.as_ref().is_some_and(|view| view.votes(ordinal + 1))
+        };
+        let mut claims = self.claims.iter().filter(|(ordinal, _)| Some(**ordinal) != lost);
+        claims.any(|(ordinal, claim)| claim.mark.is_some() && votes(*ordinal, claim))
+    }
+
     /// Pods are made and started; each with some luck.
     pub fn run_pods(&mut self) {
         for ordinal in 0..self.replicas.unwrap_or(0) {
