@@ -105,7 +105,7 @@ fn what_is_impossible_is_a_condition_and_correcting_the_resource_is_enough() {
         accepted(&well, &small());
 
         class.told(StorageReady, False, &["StorageClassMissing", "nowhere", "spec.storage.data"], TOLD_WITHIN).await;
-        image.told(Degraded, True, &["image-0", "ErrImageNeverPull"], TOLD_WITHIN).await;
+        image.told(Degraded, True, &["pod image-", "ErrImageNeverPull"], TOLD_WITHIN).await;
         room.told(Degraded, True, &["room-0", "Unschedulable", "memory"], TOLD_WITHIN).await;
         bound.told(Degraded, True, &["spec.settings.sessionTimeout", "10m", "60"], TOLD_WITHIN).await;
         well.settled(MENDED_WITHIN).await;

@@ -99,7 +99,8 @@ fn slaves_are_replaced_before_the_sub_master_and_the_master_last() {
 
 #[test]
 fn no_ready_node_is_replaced_while_another_is_missing_or_a_shard_lacks_a_copy() {
-    let spoil: [(&str, fn(&mut World)); 7] = [
+    type Spoil = fn(&mut World);
+    let spoil: [(&str, Spoil); 7] = [
         ("a pod is missing", |world| drop(world.node_pods.remove(&1))),
         ("a pod is ending", |world| world.node_pods.get_mut(&1).unwrap().deleting = true),
         ("a newer pod is unready", |world| {
