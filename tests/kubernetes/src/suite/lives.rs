@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
@@ -43,10 +44,14 @@ impl<'c> Lives<'c> {
     /// Begins a life. What ends it is the proxy's business.
     pub async fn begin(&self) {
         let server = format!("http://{}:{}", network::HOST, self.proxy.port);
+        // The proxy speaks plainly, but a client without any certificate authority does not start.
+        let authority = ["get", "configmap", "kube-root-ca.crt", "--namespace", NAMESPACE];
+        let authority = self.kubernetes.kubectl(&[&authority[..], &["--output", r"jsonpath={.data.ca\.crt}"]].concat());
+        let authority = STANDARD.encode(authority);
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
             "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "proxy" } }],
-            "clusters": [{ "name": "proxy", "cluster": { "server": server } }],
+            "clusters": [{ "name": "proxy", "cluster": { "server": server, "certificate-authority-data": authority } }],
             "users": [{ "name": "proxy", "user": {} }],
         });
         let config = json!({
