@@ -8,7 +8,7 @@ use kv_kubernetes::{
     Image, run,
     suite::{Kubernetes, Store},
 };
-use kv_operator::api::ConditionKind::{Degraded, StorageReady};
+use kv_operator::api::ConditionKind::{Degraded, Progressing, StorageReady};
 use kv_operator::api::ConditionStatus::{False, True};
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ fn what_is_impossible_is_a_condition_and_correcting_the_resource_is_enough() {
         class.told(StorageReady, False, &["StorageClassMissing", "nowhere", "spec.storage.data"], TOLD_WITHIN).await;
         image.told(Degraded, True, &["pod image-", "ErrImageNeverPull"], TOLD_WITHIN).await;
         room.told(Degraded, True, &["room-0", "Unschedulable", "memory"], TOLD_WITHIN).await;
-        bound.told(Degraded, True, &["spec.settings.sessionTimeout", "10m", "60"], TOLD_WITHIN).await;
+        bound.told(Progressing, False, &["spec.settings.sessionTimeout", "10m", "write 1s to 1m"], TOLD_WITHIN).await;
         well.settled(MENDED_WITHIN).await;
 
         for mended in [&class, &image, &room, &bound] {
