@@ -35,6 +35,10 @@ impl<'c> Kubernetes<'c> {
         let left = ["delete", "namespaces", "--selector", LEFT, "--wait=true", "--timeout=120s"];
         kubernetes.kubectl(&left);
         kubernetes.install_operator(&[]);
+        // Whatever a former suite has done to it: this one begins with an operator that has never failed.
+        let deployment = ["deployment/kv-operator", "--namespace", NAMESPACE];
+        kubernetes.kubectl(&[&["rollout", "restart"], &deployment[..]].concat());
+        kubernetes.kubectl(&[&["rollout", "status", "--timeout=90s"], &deployment[..]].concat());
         kubernetes
     }
 
