@@ -314,4 +314,5 @@ fn a_missing_class_is_named_and_another_one_is_enough() {
     let deleted = |action: &&Action| matches!(action, Action::DeleteClaim { .. });
     assert_eq!(decisions.actions.iter().filter(deleted).count(), 3);
     assert!(matches!(decisions.actions.last(), Some(Action::RecreateStatefulSet { .. })));
+    assert_eq!(plan(&external("{}"), &world).actions, decisions.actions, "so is none, which is the default");
 }

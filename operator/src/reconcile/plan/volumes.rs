@@ -38,9 +38,14 @@ pub(super) fn plan(cluster: &ValidatedCluster, world: &World, decisions: &mut De
 
 /// Takes the next step with a claim. Returns whether nothing hinders that its StatefulSet be made anew.
 fn tend(world: &World, claim: &ClaimState, volume: &ValidatedVolume, decisions: &mut Decisions) -> bool {
-    let wished = volume.storage_class.as_deref();
-    if wished.is_some_and(|wished| claim.storage_class.as_deref() != Some(wished)) {
-        return other_class(claim, wished.unwrap_or_default(), decisions);
+    let wished = match &volume.storage_class {
+        Some(class) => Some(class.as_str()),
+        // What is the default may change, and claims that are bound by then are as well as before.
+        None if claim.bound => None,
+        None => default_class(world),
+    };
+    if let Some(wished) = wished.filter(|wished| claim.storage_class.as_deref() != Some(wished)) {
+        return other_class(claim, wished, decisions);
     }
     if claim.requested_bytes < volume.bytes {
         return grow(world, claim, volume, decisions);
@@ -53,6 +58,12 @@ fn tend(world: &World, claim: &ClaimState, volume: &ValidatedVolume, decisions: 
         decisions.storage.push(Finding { reason: "Resizing", message });
     }
     true
+}
+
+/// The class that claims get which name none, if it can be read.
+fn default_class(world: &World) -> Option<&str> {
+    let mut classes = world.storage_classes.as_ref()?.iter();
+    classes.find(|(_, class)| class.default).map(|(name, _)| name.as_str())
 }
 
 fn other_class(claim: &ClaimState, wished: &str, decisions: &mut Decisions) -> bool {
