@@ -6,10 +6,20 @@ use std::time::{Duration, Instant};
 
 use kv_client::{Client, ClientOptions, Discovery, Error};
 use kv_local::Options;
-use kv_tests::{TestCluster, claims, journal::Journal, ledger::Ledger, options, run, wait, workload::Workload};
+use kv_tests::{
+    TestCluster, claims,
+    journal::Journal,
+    ledger::{Ledger, key_in},
+    options, run, wait,
+    workload::Workload,
+};
 
 /// How long all of ZooKeeper is gone: ten sessions' timeouts.
 const GONE: Duration = Duration::from_secs(30);
+/// Sessions of a cluster of which one node reaches ZooKeeper later than the others, and by how much: a third of a timeout, where two
+/// thirds would be too late.
+const LATE_TIMEOUT: Duration = Duration::from_secs(9);
+const LATE_BY: Duration = Duration::from_secs(3);
 /// What means "stuck".
 const STUCK: Duration = Duration::from_secs(20);
 /// What means that nobody has told of a master's death, and that it was only found when everything was read again, as
@@ -36,6 +46,52 @@ fn the_cluster_outlives_zookeepers_leader_and_zookeeper() {
         journal.finish(&balance.acknowledged).await;
         assert_eq!(balance.errors, Vec::<String>::new());
     });
+}
+
+/// ZooKeeper comes back to two nodes, and to the third one later. It is ZooKeeper that was away, and not the third node that was cut off: it
+/// goes on all the time.
+#[test]
+fn a_node_that_reaches_zookeeper_later_than_its_peers_goes_on() {
+    run(async {
+        let options = Options { session_timeout: LATE_TIMEOUT, ..options(3) };
+        let mut cluster = TestCluster::start("zookeeper-late", options).await;
+        let late = (cluster.master_index().await + 1) % 3;
+        let name = cluster.name(late);
+        let description = cluster.describe().await;
+        let own = description.shards.iter().find(|shard| shard.primary == name).expect("it serves something");
+        let key = key_in(own, "asked-directly").expect("there is room");
+        let direct = cluster.client_of(late).await;
+
+        cluster.local.zookeeper_mut().stop_all().expect("they run");
+        cluster.local.zk_down(late).await.expect("it has proxies");
+        // Longer than a session: all nodes know that ZooKeeper is away, and take nothing for a hiccup.
+        serves_for(&direct, &key, LATE_TIMEOUT, "ZooKeeper is gone").await;
+        cluster.local.zookeeper_mut().start_all().await.expect("they start again");
+        let peer = (late + 1) % 3;
+        wait::until("a peer reaches ZooKeeper", STUCK, async || reaches_zookeeper(&cluster, peer).await).await;
+        serves_for(&direct, &key, LATE_BY, "its peers have ZooKeeper").await;
+        cluster.local.zk_up(late).await.expect("it has proxies");
+        serves_for(&direct, &key, LATE_BY, "it reaches ZooKeeper").await;
+        cluster.until_whole("ZooKeeper's absence").await;
+    });
+}
+
+async fn reaches_zookeeper(cluster: &TestCluster, index: usize) -> Result<(), String> {
+    let described = cluster.client_of(index).await.describe(false).await.map_err(|error| error.to_string())?;
+    if described.zookeeper_connected { Ok(()) } else { Err(format!("{} does not", cluster.name(index))) }
+}
+
+/// No write and no read of `key` fails for so long, one every 20 ms.
+async fn serves_for(direct: &Client, key: &[u8], time: Duration, while_: &str) {
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while begun.elapsed() < time {
+        ticks.tick().await;
+        if let Err(error) = direct.put((key.to_vec(), "written")).await {
+            panic!("while {while_}, after {:?}: {error}", begun.elapsed());
+        }
+        direct.get(key.to_vec()).await.expect("what is written is read");
+    }
 }
 
 async fn leader_killed(cluster: &mut TestCluster, ledger: &Ledger) {

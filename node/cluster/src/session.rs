@@ -25,7 +25,12 @@ use crate::{
 const HEARTBEATS_PER_TIMEOUT: u32 = 10;
 /// Pauses between attempts to connect grow from the first to the second.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
-const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A connection that is lost for this part of the session timeout is made anew here: the library's own pauses between attempts double
+/// without a bound, and peers that are back sooner would take this node for cut off.
+const RESUMED_PER_TIMEOUT: u32 = 6;
+/// An attempt to connect ends after this part of the session timeout, so that an address that answers nothing leaves time for another.
+const ATTEMPTS_PER_TIMEOUT: u32 = 2;
 /// While ZooKeeper can't be reached, a warning at least and at most so often.
 const WARN_PAUSE: Duration = Duration::from_secs(2);
 const WARN_PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -182,10 +187,13 @@ impl Session {
         let mut ticks = interval(self.timeout() / HEARTBEATS_PER_TIMEOUT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let started = self.clock().now();
+        let is_lost = |state| state != SessionState::SyncConnected;
+        let mut lost = is_lost(connection.client.state()).then_some(started);
         loop {
             tokio::select! {
                 state = states.changed() => {
                     debug!(%state, "zookeeper session");
+                    lost = is_lost(state).then(|| lost.unwrap_or_else(|| self.clock().now()));
                     if state.is_terminated() {
                         warn!(%state, age = ?self.age(), "zookeeper session is over");
                         return;
@@ -193,7 +201,12 @@ impl Session {
                 }
                 _ = ticks.tick() => self.heartbeat(connection).await,
             }
-            let age = self.age().min(self.clock().now().saturating_sub(started));
+            let now = self.clock().now();
+            if lost.is_some_and(|at| now.saturating_sub(at) >= self.timeout() / RESUMED_PER_TIMEOUT) {
+                debug!("the connection to zookeeper is made anew");
+                return;
+            }
+            let age = self.age().min(now.saturating_sub(started));
             if age > self.timeout() * 2 {
                 warn!(?age, "zookeeper session is taken for lost");
                 return;
@@ -232,7 +245,7 @@ impl Session {
             if let Some(session) = &resumed {
                 connector = connector.with_session(session.clone());
             }
-            let limit = self.shared.requested_timeout;
+            let limit = self.shared.requested_timeout / ATTEMPTS_PER_TIMEOUT;
             let reason = match timeout(limit, connector.connect(self.layout().hosts())).await {
                 Ok(Ok(client)) => return client,
                 Ok(Err(ZkError::SessionExpired)) if resumed.is_some() => {

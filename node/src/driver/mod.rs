@@ -6,6 +6,7 @@
 
 mod admin;
 mod copies;
+mod cut_off;
 pub(crate) mod events;
 mod execute;
 mod expiry;

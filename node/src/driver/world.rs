@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::{
+    cut_off::{CutOff, Seen},
     order::Order,
     peers::{PeerSight, Sight},
     shared::Shared,
@@ -24,6 +25,7 @@ pub(super) struct World {
     heartbeat_at: Option<Time>,
     unreachable_since: Option<Time>,
     gave_up_membership: bool,
+    cut_off: CutOff,
     order: Order,
 }
 
@@ -32,7 +34,15 @@ impl World {
         let [data, bkpdata] = [&shared.volumes[0], &shared.volumes[1]].map(|volume| volume.id);
         let order = Order::new(data, bkpdata, shared.now());
         let told = BTreeMap::new();
-        Self { shared, told, heartbeat_at: None, unreachable_since: None, gave_up_membership: false, order }
+        Self {
+            shared,
+            told,
+            heartbeat_at: None,
+            unreachable_since: None,
+            gave_up_membership: false,
+            cut_off: CutOff::default(),
+            order,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -45,7 +55,7 @@ impl World {
             let view = self.shared.cluster().view();
             let sight = self.shared.peers.sight(now);
             self.heartbeat(now, &sight);
-            self.judge_zookeeper(&view, &sight);
+            self.judge_zookeeper(now, &view, &sight);
             self.judge_reach(now, &sight);
             self.tell(now, &view);
         }
@@ -62,20 +72,9 @@ impl World {
     /// At two thirds of the session timeout the node looks at its peers. If one of them still has ZooKeeper, or a majority
     /// of the last known members can't be heard, it is this node that is cut off: by 0.9 of the timeout it has ceased.
     /// Otherwise ZooKeeper is down, and the node goes on.
-    fn judge_zookeeper(&self, view: &View, sight: &Sight) {
+    fn judge_zookeeper(&mut self, now: Time, view: &View, sight: &Sight) {
         let timeout = self.shared.cluster().session_timeout();
         let age = self.shared.cluster().age();
-        let ceased = self.shared.is_ceased();
-        if age < timeout / 3 {
-            if ceased && self.shared.cluster().is_registered() {
-                info!("ZooKeeper is reached again: the node serves again");
-                self.shared.ceased.store(false, Ordering::Release);
-            }
-            return;
-        }
-        if ceased || age < timeout * 2 / 3 {
-            return;
-        }
         let has = |peer: &PeerSight| peer.zookeeper_age.is_some_and(|age| age < timeout / 3);
         let heard = |peer: &PeerSight| {
             let age = peer.up_age.into_iter().chain(peer.down_age).min();
@@ -85,9 +84,15 @@ impl World {
         let others = sight.peers.iter().filter(|(name, peer)| members.contains(name) && heard(peer)).count();
         let peer_has = sight.peers.iter().any(|(_, peer)| heard(peer) && has(peer));
         let majority = 2 * (others + 1) > members.len();
-        if peer_has || !majority {
+        let cut_off = self.cut_off.judge(now, timeout, Seen { age, peer_has, majority });
+        let ceased = self.shared.is_ceased();
+        if cut_off && !ceased {
             warn!(?age, peer_has, majority, "this node is cut off: it ceases to serve");
             self.shared.ceased.store(true, Ordering::Release);
+        }
+        if ceased && age < timeout / 3 && self.shared.cluster().is_registered() {
+            info!("ZooKeeper is reached again: the node serves again");
+            self.shared.ceased.store(false, Ordering::Release);
         }
     }
 
