@@ -1,4 +1,4 @@
-use std::{process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -78,6 +78,20 @@ impl<'c> Kubernetes<'c> {
     /// The same for what may fail: the error is what it said.
     pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         run(&mut self.cluster.kubectl(), arguments)
+    }
+
+    /// Writes down what all pods of a namespace have logged. Returns the folder.
+    pub fn keep_logs(&self, namespace: &str) -> PathBuf {
+        let folder = Layout::of_this_tree().expect("the source tree").logs().join(namespace);
+        fs::create_dir_all(&folder).expect("the folder is made");
+        let names = ["get", "pods", "--namespace", namespace, "--output", "name"];
+        for pod in self.kubectl(&names).lines() {
+            let logs = ["logs", "--namespace", namespace, "--timestamps", "--all-containers", pod];
+            // One that has not started has none.
+            let text = self.try_kubectl(&logs).unwrap_or_else(|error| error);
+            fs::write(folder.join(pod.replace('/', "-")), text).expect("the log is written");
+        }
+        folder
     }
 
     /// Applies a manifest, as it is typed. Errors are the API server's words.

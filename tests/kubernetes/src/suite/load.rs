@@ -90,7 +90,7 @@ impl<'c> Load<'c> {
         let figures: Figures = serde_json::from_str(line).expect("the verdict is JSON");
         eprintln!("{namespace}: {figures:?}");
         if figures.failed + figures.unknown > 0 || !figures.linearizable {
-            eprintln!("{line}");
+            eprintln!("{line}\nthe logs of the pods are in {}", self.store.kubernetes.keep_logs(namespace).display());
         }
         self.remove().await;
         figures
