@@ -5,15 +5,18 @@
 use std::{fs, time::Duration};
 
 use kv_kubernetes::{
-    Cluster, Image, Write, run,
+    Cluster, Image, Mark, Write, run,
     suite::{Kubernetes, NAMESPACE, Store},
 };
+use kv_tests::wait;
 use serde_json::json;
 
 /// All stores run within this time.
 const RUNNING_WITHIN: Duration = Duration::from_secs(600);
-/// After the last store runs, what is still to be written has been written within this time.
-const QUIET_AFTER: Duration = Duration::from_secs(15);
+/// The count begins when nothing was written for so long.
+const QUIET_FOR: Duration = Duration::from_secs(10);
+/// That comes about within this time.
+const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// The operator's resident memory, in KiB.
 const MEMORY: u64 = 64 << 10;
 
@@ -45,12 +48,10 @@ fn at_rest_nothing_is_written_but_the_lease() {
         for store in &stores {
             store.settled(RUNNING_WITHIN).await;
         }
-        // Nothing says that a program will write no more: that is what is tested. It gets its time.
-        tokio::time::sleep(QUIET_AFTER).await;
+        until_quiet(cluster).await;
         let mark = cluster.audit_mark().expect("an audit log");
         tokio::time::sleep(time).await;
-        let (leases, others): (Vec<_>, Vec<_>) =
-            writes_of_the_operator(cluster, mark).into_iter().partition(|write| write.object_ref.resource == "leases");
+        let (leases, others) = writes_of_the_operator(cluster, mark);
         let memory = resident_memory();
         eprintln!(
             "{} stores at rest for {time:?}: {} writes of the Lease, {} others, {} MiB",
@@ -66,10 +67,23 @@ fn at_rest_nothing_is_written_but_the_lease() {
     });
 }
 
-fn writes_of_the_operator(cluster: &Cluster, mark: kv_kubernetes::Mark) -> Vec<Write> {
+/// Waits until what the last start has to tell is told.
+async fn until_quiet(cluster: &Cluster) {
+    wait::until("the operator writes nothing", QUIET_WITHIN, async || {
+        let mark = cluster.audit_mark().expect("an audit log");
+        tokio::time::sleep(QUIET_FOR).await;
+        let (_, others) = writes_of_the_operator(cluster, mark);
+        if others.is_empty() { Ok(()) } else { Err(format!("{others:?}")) }
+    })
+    .await;
+}
+
+/// Renewals of its Lease, and others.
+fn writes_of_the_operator(cluster: &Cluster, mark: Mark) -> (Vec<Write>, Vec<Write>) {
     let user = format!("system:serviceaccount:{NAMESPACE}:");
     let writes = cluster.writes_since(mark).expect("the audit log");
-    writes.into_iter().filter(|write| write.user.username.starts_with(&user)).collect()
+    let ours = writes.into_iter().filter(|write| write.user.username.starts_with(&user));
+    ours.partition(|write| write.object_ref.resource == "leases")
 }
 
 /// In KiB, of the operator's process: pods are processes of this host.
