@@ -17,6 +17,7 @@ use super::{
     applier::{self, only},
     decision::Action,
     names::{Component, MANAGER},
+    object::Object,
     plan::disruption,
     publish::{self, Change, Importance},
     validated::ValidatedCluster,
@@ -159,13 +160,7 @@ impl Actor<'_> {
         }
     }
 
-    async fn delete<K>(&self, name: &str, parameters: &kube::api::DeleteParams) -> Result<(), Error>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn delete<K: Object>(&self, name: &str, parameters: &kube::api::DeleteParams) -> Result<(), Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.cluster.names.namespace);
         match api.delete(name, parameters).await {
             Ok(_) => Ok(()),
@@ -175,13 +170,7 @@ impl Actor<'_> {
         }
     }
 
-    async fn patch<K>(&self, name: &str, patch: &serde_json::Value) -> Result<(), Error>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn patch<K: Object>(&self, name: &str, patch: &serde_json::Value) -> Result<(), Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.cluster.names.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let patched = api.patch(name, &parameters, &Patch::Merge(patch)).await;

@@ -4,18 +4,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::DynamicObject,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::{
     build::service_monitor_kind,
     live::{LiveObject, LiveObjects, ObjectKey},
     names::{MANAGER, Names},
+    object::Object,
 };
 
 /// Makes objects as they are to be, by server-side apply, and leaves those alone that are so already: at rest nothing is
@@ -100,14 +100,7 @@ impl Applier {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn apply<K>(&self, owner: &str, live: &LiveObjects, object: &K) -> Result<bool, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + Serialize
-            + DeserializeOwned,
-    {
+    pub async fn apply<K: Object>(&self, owner: &str, live: &LiveObjects, object: &K) -> Result<bool, Error> {
         let key = (K::kind(&()).into_owned(), object.name_any());
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
@@ -144,10 +137,13 @@ impl Applier {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn remove<K>(&self, owner: &str, live: &LiveObjects, namespace: &str, name: &str) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
+    pub async fn remove<K: Object>(
+        &self,
+        owner: &str,
+        live: &LiveObjects,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Error> {
         let key = (K::kind(&()).into_owned(), name.to_owned());
         if live.get(&key).is_none_or(|found| found.owner.as_deref() != Some(owner)) {
             return Ok(());

@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 
 use k8s_openapi::api::{networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget};
-use kube::{Resource, ResourceExt};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::ResourceExt;
 
 use super::{
     applier::{Applier, Error},
     build::{Applied, Prepared, Resources, ZooKeeperResources},
     live::LiveObjects,
     names::Names,
+    object::Object,
 };
 
 /// Makes all objects of a cluster as they are to be, and removes those that are not to be there any more. A StatefulSet that is not
@@ -98,23 +98,4 @@ impl Target<'_> {
             None => self.applier.remove::<K>(self.owner, self.live, &self.names.namespace, name).await,
         }
     }
-}
-
-/// An object of a namespace.
-pub trait Object:
-    Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-    + Clone
-    + std::fmt::Debug
-    + Serialize
-    + DeserializeOwned
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + Serialize
-        + DeserializeOwned
-{
 }

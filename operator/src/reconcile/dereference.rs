@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use super::{
     live::LiveObjects,
     names::{APP_NAME, CLUSTER_LABEL, Component, Names},
+    object::Object,
     world::{StorageClassState, World},
 };
 use crate::api::{KvCluster, RECOVER_ZOOKEEPER};
@@ -103,13 +104,7 @@ impl Reader<'_> {
         move |source| Error { what, namespace, source }
     }
 
-    async fn list<K>(&self, what: &'static str) -> Result<Vec<K>, Error>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn list<K: Object>(&self, what: &'static str) -> Result<Vec<K>, Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
         Ok(api.list(&self.selection()).await.map_err(self.failed(what))?.items)
     }

@@ -11,6 +11,7 @@ pub mod driver;
 mod fixtures;
 pub mod live;
 pub mod names;
+pub mod object;
 pub mod origin;
 pub mod plan;
 pub mod publish;
