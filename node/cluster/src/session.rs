@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
 use tracing::{debug, error, info, warn};
@@ -23,6 +24,10 @@ use crate::{
 
 /// A heartbeat goes out every so many parts of the session timeout.
 const HEARTBEATS_PER_TIMEOUT: u32 = 10;
+/// Heartbeats that wait for their answers at most; each waits for one session timeout at most.
+const MAX_HEARTBEATS: usize = HEARTBEATS_PER_TIMEOUT as usize;
+/// The first one is waited for during this part of the session timeout.
+const FIRST_HEARTBEAT_PER_TIMEOUT: u32 = 4;
 /// Pauses between attempts to connect grow from the first to the second.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -139,8 +144,9 @@ impl Session {
             if !self.verify(&connection).await {
                 continue;
             }
-            // First, so that whoever sees the connection sees an age that belongs to it.
-            self.heartbeat(&connection).await;
+            // First, so that whoever sees the connection sees an age that belongs to it; if ZooKeeper takes long, without it.
+            let first = self.heartbeat(&connection);
+            let _ = tokio::time::timeout(timeout / FIRST_HEARTBEAT_PER_TIMEOUT, first).await;
             self.shared.current.send_replace(Some(connection.clone()));
             self.keep(&connection).await;
             self.shared.current.send_replace(None);
@@ -187,6 +193,7 @@ impl Session {
         let mut ticks = interval(self.timeout() / HEARTBEATS_PER_TIMEOUT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let started = self.clock().now();
+        let mut heartbeats = JoinSet::new();
         let is_lost = |state| state != SessionState::SyncConnected;
         let mut lost = is_lost(connection.client.state()).then_some(started);
         loop {
@@ -199,7 +206,14 @@ impl Session {
                         return;
                     }
                 }
-                _ = ticks.tick() => self.heartbeat(connection).await,
+                _ = ticks.tick() => {
+                    while heartbeats.try_join_next().is_some() {}
+                    // Not one after the other: an ensemble that is slow to answer is no ensemble that is away.
+                    if heartbeats.len() < MAX_HEARTBEATS {
+                        let (session, connection) = (self.clone(), connection.clone());
+                        heartbeats.spawn(async move { session.heartbeat(&connection).await });
+                    }
+                }
             }
             let now = self.clock().now();
             if lost.is_some_and(|at| now.saturating_sub(at) >= self.timeout() / RESUMED_PER_TIMEOUT) {
@@ -220,8 +234,7 @@ impl Session {
             return;
         }
         let sent = self.clock().now();
-        // Until the answer is there the session's end can't be seen, so the limit is short; a late answer counts less.
-        let answer = timeout(self.timeout() / 4, connection.client.sync(self.layout().root())).await;
+        let answer = timeout(self.timeout(), connection.client.sync(self.layout().root())).await;
         match answer {
             Ok(Ok(()) | Err(ZkError::NoNode)) => {
                 let nanos = u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX);

@@ -23,6 +23,8 @@ fn no_empty_ensemble_serves_and_what_the_condition_says_to_do_works() {
         // While ZooKeeper is away nobody can take over: a copy must not try to because this machine is busy.
         let spec = json!({ "settings": { "lease": "10s" } });
         let store = Store::running(&kubernetes, "kv-zookeeper", &spec).await;
+        // A handover whose outcome ZooKeeper can't tell any more waits for it, and with it the shard.
+        store.at_home(BACK_WITHIN).await;
         let nodes = store.pods("node").await;
         let load = Load::start(&store, None).await;
 
@@ -53,12 +55,14 @@ async fn the_leader_is_killed(store: &Store<'_>) {
         })
         .await;
     store.settled(BACK_WITHIN).await;
+    store.at_home(BACK_WITHIN).await;
 }
 
 /// A member whose volume is lost comes back by itself, with what the others have.
 async fn one_volume_is_lost(store: &Store<'_>) {
     lose(store, &["demo-zk-2"]);
     store.settled(BACK_WITHIN).await;
+    store.at_home(BACK_WITHIN).await;
     eprintln!("one volume lost: back");
 }
 
@@ -94,6 +98,7 @@ async fn recover(store: &Store<'_>, how: &str) {
     store.told(ZooKeeperQuorum, ConditionStatus::True, &[], BACK_WITHIN).await;
     eprintln!("{how}: a quorum after {:.1?}", asked.elapsed());
     store.settled(BACK_WITHIN).await;
+    store.at_home(BACK_WITHIN).await;
     let left = store.get().await.metadata.annotations.unwrap_or_default();
     assert!(!left.contains_key("kvcluster.io/recover-zookeeper"), "it is done: {left:?}");
 }

@@ -99,6 +99,20 @@ impl<'c> Store<'c> {
         .await
     }
 
+    /// Waits until its homes serve all shards, with all copies and no others: homes that move do so while it is running.
+    pub async fn at_home(&self, within: Duration) -> Duration {
+        wait::until("every shard is served by its home", within, async || {
+            let told = self.kvctl(&format!("{}-0", self.name), &["--output", "json", "shards"])?;
+            let told: Value = serde_json::from_str(&told).map_err(|error| format!("{error}: {told}"))?;
+            let shards = told["shards"].as_array().ok_or("there are no shards")?;
+            match shards.iter().find(|shard| !is_at_home(shard)) {
+                Some(shard) => Err(shard.to_string()),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Waits until a condition says all these words, in its reason or its message. Returns the message.
     pub async fn told(&self, kind: ConditionKind, status: ConditionStatus, words: &[&str], within: Duration) -> String {
         let mut message = String::new();
@@ -161,4 +175,11 @@ impl<'c> Store<'c> {
 
 fn condition(status: &KvClusterStatus, kind: ConditionKind) -> Option<ConditionStatus> {
     status.conditions.iter().find(|condition| condition.kind == kind).map(|condition| condition.status)
+}
+
+/// Of a shard as kvctl tells of it.
+fn is_at_home(shard: &Value) -> bool {
+    let whole = shard["fully_replicated"] == true && shard["served_from"] == "data";
+    let copies = shard["replicas"].as_array().is_some_and(|copies| copies.iter().all(|copy| copy["placed"] == true));
+    whole && copies && shard["primary"] == shard["home"]
 }
