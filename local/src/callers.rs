@@ -34,7 +34,7 @@ fn has(process: u32, socket: &str) -> bool {
 }
 
 /// Of the system's table: number, own address, other address, state, then (tenth) the inode.
-fn inode<'a>(table: &'a str, from: SocketAddr, to: SocketAddr) -> Option<&'a str> {
+fn inode(table: &str, from: SocketAddr, to: SocketAddr) -> Option<&str> {
     let (from, to) = (written(from)?, written(to)?);
     table.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);

@@ -37,7 +37,7 @@ impl Nemesis<'_> {
             Ok(description) => description,
             Err(why) => return Ok(Err(why)),
         };
-        self.journal.entries[entry].began = std::time::Instant::now();
+        self.journal.begin_now(entry);
         if fault == Fault::ZooKeeperLost {
             return self.lose_zookeeper().await;
         }
@@ -62,7 +62,7 @@ impl Nemesis<'_> {
         for (index, folder) in chosen {
             let volume = rule::volume(index, folder);
             if fault == Fault::Wipe {
-                self.rule.emptied(volume);
+                self.rule.emptied(volume, &description);
                 self.cluster.wipe(index, folder)?;
                 on.push(format!("kv-{index}/{}", folder.name()));
             } else {

@@ -58,6 +58,14 @@ impl Journal {
         self.entries.len() - 1
     }
 
+    /// What had to be waited for is over: it begins now.
+    pub fn begin_now(&mut self, number: usize) {
+        let now = Instant::now();
+        if let Some(entry) = self.entries.get_mut(number) {
+            (entry.began, entry.at_millis) = (now, millis(now - self.zero));
+        }
+    }
+
     /// A fault is healed.
     pub fn healed(&mut self, number: usize) {
         let now = millis(self.zero.elapsed());

@@ -64,8 +64,6 @@ impl Machine {
             // Timers are not wall clocks, and what waits by them must not be disturbed.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("NO_FAKE_STAT", "1".to_owned()),
-            // It would leave a file behind for each process that is killed.
-            ("FAKETIME_DISABLE_SHM", "1".to_owned()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
@@ -89,25 +87,30 @@ impl Machine {
     /// # Errors
     /// If the janitor can't be started.
     pub fn prepare(&mut self, directory: &Path, small: (usize, Folder)) -> Result<Option<PathBuf>> {
-        if !self.is_root {
-            return Ok(None);
-        }
         let volume = directory.join(format!("kv-{}", small.0)).join(small.1.name());
         fs::create_dir_all(&volume)?;
         let chain = format!("kv-chaos-{}", std::process::id());
-        let script = format!(
-            "cat > /dev/null\n\
-             while iptables -w -D INPUT -j {chain}; do :; done\n\
+        // Of each process that was killed, libfaketime leaves two files behind.
+        let clocks = format!(
+            "while read id; do rm -f /dev/shm/faketime_shm_$id /dev/shm/sem.faketime_sem_$id; done < '{}'\n",
+            directory.join("pids").display()
+        );
+        let as_root = format!(
+            "while iptables -w -D INPUT -j {chain}; do :; done\n\
              iptables -w -F {chain} && iptables -w -X {chain}\n\
              for try in $(seq 100); do mountpoint -q '{0}' || break; umount '{0}' && break; sleep 0.1; done\n\
              if mountpoint -q '{0}'; then umount -l '{0}'; fi\n",
             volume.display()
         );
+        let script = format!("cat > /dev/null\n{clocks}{}", if self.is_root { &as_root } else { "" });
         let mut command = Command::new("sh");
         command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C at the terminal is not for it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.janitor = Some(command.spawn()?);
+        if !self.is_root {
+            return Ok(None);
+        }
         let options = format!("size={SMALL_VOLUME},mode=755");
         let target = volume.display().to_string();
         let mounted = run("mount", &["-t", "tmpfs", "-o", &options, "kv-chaos", &target]).is_ok();

@@ -2,7 +2,11 @@ use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use kv_client::description::ClusterDescription;
 use kv_local::{LocalCluster, Mode, NodeState, in_path};
-use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
+use rand::{
+    RngExt as _, SeedableRng as _,
+    rngs::SmallRng,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -17,6 +21,8 @@ use crate::{
 
 /// How long a cluster may take to have all its copies before something is destroyed; else that is left out.
 const CALM_WITHIN: Duration = Duration::from_secs(20);
+/// A primary removes a copy that does not acknowledge after less than a lease, and asks ZooKeeper for that at once.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Of a log's end, what is told of a node that ended by itself.
 const TAIL_LINES: usize = 12;
 
@@ -136,35 +142,55 @@ impl<'a> Nemesis<'a> {
         }
     }
 
-    /// Waits for the end of all faults, and until the cluster has all its copies.
+    /// Waits for the end of all faults, until the cluster has all its copies, and then for so long that no change of a
+    /// configuration can be under way that an earlier fault has caused: one that removes the very copy which is to be kept.
     pub(crate) async fn calm(&mut self) -> Result<std::result::Result<ClusterDescription, String>> {
         while let Some(last) = self.active.iter().map(|active| active.until).max() {
             self.pass_until(last).await?;
         }
-        let complete = observe::until(self.cluster, CALM_WITHIN, rule::complete).await;
-        self.look_for_the_dead()?;
-        if let Ok((description, _)) = &complete {
-            self.rule.note(description);
+        let deadline = Instant::now() + CALM_WITHIN;
+        let settled = SETTLED_AFTER.max(self.settings.lease() * 3);
+        let epochs = |description: &ClusterDescription| -> Vec<_> {
+            description.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect()
+        };
+        let mut last: Option<(Instant, Vec<_>)> = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let complete = observe::until(self.cluster, left, rule::complete).await;
+            self.look_for_the_dead()?;
+            let description = match complete {
+                Ok((description, _)) => description,
+                Err(why) => return Ok(Err(why)),
+            };
+            self.rule.note(&description);
+            let now = epochs(&description);
+            match &last {
+                Some((since, before)) if *before == now && since.elapsed() >= settled => return Ok(Ok(description)),
+                Some((_, before)) if *before == now => {}
+                _ => last = Some((Instant::now(), now)),
+            }
+            if left.is_zero() {
+                return Ok(Err(format!("configurations go on changing for {CALM_WITHIN:?}")));
+            }
+            self.pause().await;
         }
-        Ok(complete.map(|(description, _)| description))
     }
 
     async fn begin(&mut self, fault: Fault, entry: usize, random: &mut SmallRng) -> Result<Begun> {
-        let index = random.random_range(0..self.cluster.node_count());
+        let of_process = matches!(fault, Fault::Kill | Fault::Pause | Fault::Boot | Fault::WallClock);
+        let mut running =
+            |index: &usize| self.cluster.node_mut(*index).is_ok_and(|node| node.state() == NodeState::Running);
+        let among: Vec<_> = (0..self.settings.nodes).filter(|index| !of_process || running(index)).collect();
+        let Some(index) = among.choose(random).copied() else { return Ok(Err("no node runs".to_owned())) };
         let name = format!("kv-{index}");
         let peer = (index + random.random_range(1..self.cluster.node_count())) % self.cluster.node_count();
         let mode = one_of(random, [Mode::Cut, Mode::Blackhole]);
         let delay = Duration::from_millis(one_of(random, [5, 50, 200, 500]));
-        let state = self.cluster.node_mut(index)?.state();
-        let of_process = matches!(fault, Fault::Kill | Fault::Pause | Fault::Boot | Fault::WallClock);
-        if of_process && state != NodeState::Running {
-            return Ok(Err(format!("{name} is {state}")));
-        }
         let begun = match fault {
             Fault::Kill => {
                 if self.active.is_empty() {
                     self.journal.entries[entry].served = self.served(index).await;
-                    self.journal.entries[entry].began = std::time::Instant::now();
+                    self.journal.begin_now(entry);
                 }
                 self.kill(index)?;
                 (name, Heal::Start(vec![index]))

@@ -1,6 +1,6 @@
 //! What the cluster promises to survive, and so what is never gone beyond.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kv_client::description::ClusterDescription;
 use kv_local::Folder;
@@ -17,8 +17,8 @@ pub type Volume = (String, &'static str);
 pub struct Rule {
     /// Volumes in which a byte was flipped. A copy there counts as intact never again: what was not read may be damaged.
     flipped: BTreeSet<Volume>,
-    /// Volumes that were emptied since every shard had all its copies.
-    emptied: BTreeSet<Volume>,
+    /// Volumes that were emptied, and the ids that they had: until nothing counts on those any more.
+    emptied: BTreeMap<Volume, String>,
 }
 
 impl Rule {
@@ -28,7 +28,7 @@ impl Rule {
     /// Why not.
     pub fn allows(&self, description: &ClusterDescription, volumes: &[Volume]) -> Result<(), String> {
         complete(description)?;
-        let mut lost: BTreeSet<&Volume> = self.flipped.union(&self.emptied).collect();
+        let mut lost: BTreeSet<&Volume> = self.flipped.iter().chain(self.emptied.keys()).collect();
         lost.extend(volumes);
         let all = description.nodes.len() * 2;
         if lost.len() * 2 >= all {
@@ -45,11 +45,12 @@ impl Rule {
         Ok(())
     }
 
-    /// A volume was emptied.
-    pub fn emptied(&mut self, volume: Volume) {
+    /// A volume is emptied, which the cluster described so before.
+    pub fn emptied(&mut self, volume: Volume, before: &ClusterDescription) {
         // Nothing is left that could be damaged.
         self.flipped.remove(&volume);
-        self.emptied.insert(volume);
+        let id = id(before, &volume).unwrap_or_default();
+        self.emptied.insert(volume, id);
     }
 
     /// A byte in a volume was flipped.
@@ -57,12 +58,24 @@ impl Rule {
         self.flipped.insert(volume);
     }
 
-    /// Takes note of a description: emptied volumes have their copies again once all shards have all of theirs.
+    /// Takes note of a description: an emptied volume has its copies again once all shards have all of theirs, the node has
+    /// another volume there, and no shard names the old one. Until its first sign of life the cluster may describe a node as it was.
     pub fn note(&mut self, description: &ClusterDescription) {
-        if complete(description).is_ok() {
-            self.emptied.clear();
+        if complete(description).is_err() {
+            return;
         }
+        self.emptied.retain(|volume, old| {
+            let now = id(description, volume).unwrap_or_default();
+            let named = description.shards.iter().flat_map(|shard| &shard.replicas).any(|copy| copy.volume == *old);
+            now.is_empty() || now == *old || named
+        });
     }
+}
+
+/// The id of a node's volume.
+fn id(description: &ClusterDescription, (node, folder): &Volume) -> Option<String> {
+    let node = description.nodes.iter().find(|described| described.node == *node)?;
+    Some(if *folder == Folder::Data.name() { node.data_volume.clone() } else { node.bkpdata_volume.clone() })
 }
 
 /// The name of a folder, as descriptions have it.
@@ -101,6 +114,7 @@ mod tests {
         let copy = |node: usize, folder: Folder| ReplicaDescription {
             node: format!("kv-{}", node % 3),
             folder: folder.name().into(),
+            volume: format!("{}-{}-0", node % 3, folder.name()),
             in_sync: true,
             placed: true,
             ..ReplicaDescription::default()
@@ -117,6 +131,8 @@ mod tests {
         let node = |index: usize| NodeDescription {
             node: format!("kv-{index}"),
             role: "slave".into(),
+            data_volume: format!("{index}-data-0"),
+            bkpdata_volume: format!("{index}-bkpdata-0"),
             ..NodeDescription::default()
         };
         ClusterDescription {
@@ -153,10 +169,28 @@ mod tests {
         rule.note(&two);
         assert!(rule.allows(&two, &[volume(1, Folder::Bkpdata)]).is_err());
         assert_eq!(rule.allows(&two, &[volume(0, Folder::Data)]), Ok(()));
-        rule.emptied(volume(0, Folder::Data));
+        rule.emptied(volume(0, Folder::Data), &two);
         assert!(rule.allows(&two, &[volume(1, Folder::Bkpdata)]).is_err());
-        rule.note(&two);
-        assert_eq!(rule.allows(&two, &[volume(1, Folder::Bkpdata)]), Ok(()));
+    }
+
+    #[test]
+    fn what_was_emptied_counts_again_when_it_is_another_volume_with_all_its_copies() {
+        let (mut rule, before) = (Rule::default(), cluster(2));
+        let other = [volume(1, Folder::Bkpdata)];
+        rule.emptied(volume(0, Folder::Data), &before);
+        let mut after = before.clone();
+        let mut refused = |after: &ClusterDescription| {
+            rule.note(after);
+            rule.allows(after, &other).is_err()
+        };
+        assert!(refused(&before), "the cluster has not noticed yet");
+        after.nodes[0].data_volume = "0-data-1".into();
+        assert!(refused(&after), "the old one still counts");
+        after.shards[0].replicas[0].volume = "0-data-1".into();
+        after.shards[0].replicas[0].in_sync = false;
+        assert!(refused(&after), "the new one is not in sync yet");
+        after.shards[0].replicas[0].in_sync = true;
+        assert!(!refused(&after));
     }
 
     #[test]
