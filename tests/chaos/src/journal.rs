@@ -1,4 +1,8 @@
-use std::time::{Duration, Instant};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -64,6 +68,15 @@ impl Journal {
         if let Some(entry) = self.entries.get_mut(number) {
             (entry.began, entry.at_millis) = (now, millis(now - self.zero));
         }
+    }
+
+    /// Writes it for people into `faults.txt` of a directory: also a run that is killed leaves what it did.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let lines: String = self.entries.iter().map(|entry| entry.line() + "\n").collect();
+        fs::write(directory.join("faults.txt"), lines)
     }
 
     /// A fault is healed.
