@@ -1,6 +1,6 @@
 use std::{fmt, fs, path::Path};
 
-use kv_checker::{Operation, Verdict, check};
+use kv_checker::{DEFAULT_BUDGET, Operation, Verdict, check_within};
 use serde::Serialize;
 
 use crate::{
@@ -8,6 +8,8 @@ use crate::{
     watches::{self, Ended, Stretch},
 };
 
+/// Steps of the search for one key: writes of unknown outcome, of which outages leave many, make it long.
+const BUDGET: u64 = DEFAULT_BUDGET * 4;
 /// Of what is wrong in one way, how much is told.
 const TOLD: usize = 10;
 /// What a program that panicked has in its log.
@@ -75,7 +77,7 @@ pub fn judge(log: &Log, watches: &[Vec<Stretch>]) -> Judgement {
     operations.sort_by(|one, other| (&one.key, one.call).cmp(&(&other.key, other.call)));
     for of_key in operations.chunk_by(|one, other| one.key == other.key) {
         let of_key: Vec<Operation> = of_key.iter().map(|operation| (*operation).clone()).collect();
-        match check(&of_key) {
+        match check_within(&of_key, BUDGET) {
             Verdict::Linearizable => {}
             Verdict::Violation(violation) => {
                 judgement.violations.push(Violation { kind: Kind::Linearizability, what: violation.to_string() });

@@ -160,7 +160,10 @@ impl Report {
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("rounds: {}, violations: {}\n", self.rounds.len(), self.violations().count());
+        let (rounds, violations) = (self.rounds.len(), self.violations().count());
+        let undecided: usize = self.rounds.iter().map(|round| round.undecided.len()).sum();
+        let mut text =
+            format!("rounds: {rounds}, violations: {violations}, keys that could not be judged: {undecided}\n");
         // Writing to a string can't fail.
         let _ = writeln!(text, "\n{:<24}{:>8}{:>12}", "fault", "begun", "not begun");
         for (fault, (begun, not)) in &self.faults {

@@ -116,7 +116,7 @@ impl Round {
             violations,
             settings,
         };
-        if report.violations.is_empty() {
+        if report.violations.is_empty() && report.undecided.is_empty() {
             fs::remove_dir_all(&directory)?;
         } else {
             keep(&directory, &report, &log)?;
