@@ -7,6 +7,10 @@ ARGS ?=
 # Seeds of the simulator that `make soak` goes through.
 SEEDS ?= 0..200000
 
+# Rounds of `make chaos`: for so many minutes, from this seed (drawn if empty).
+MINUTES ?= 10
+SEED ?=
+
 # Images are IMAGE_PREFIX/kv-node:TAG and IMAGE_PREFIX/kv-operator:TAG.
 IMAGE_PREFIX ?= kvcluster
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -57,6 +61,11 @@ bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes
 .PHONY: soak
 soak: ## Runs the simulator over many seeds (SEEDS=0..200000)
 	$(CARGO) run --release --locked --package kv-simulator --bin kv-sim -- --seeds $(SEEDS)
+
+.PHONY: chaos
+chaos: ## Disturbs clusters of real processes at random, and judges what clients were told (MINUTES=10 SEED=… ARGS="--only kill,wipe")
+	$(CARGO) build --locked --package kv-node --package kv-client --package kv-chaos --bins
+	$(TARGET)/debug/kv-chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --dir $(TARGET)/kv-chaos --json $(TARGET)/kv-chaos.json $(ARGS)
 
 # The images that go to the cluster are made of these.
 KUBE_PROGRAMS := --package kv-node --package kv-client --package kv-operator --package kv-tests --bins

@@ -3,9 +3,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    callers::Callers,
     directory::WorkDirectory,
     error::{Error, Result},
-    node::{Folder, Node, NodeState, ROOT},
+    node::{Folder, Node, NodeState, ROOT, Shared},
     options::{MAX_NODES, Options},
     ports::PortBlock,
     process::Launcher,
@@ -28,6 +29,7 @@ pub struct LocalCluster {
     ports: PortBlock,
     options: Options,
     binary: PathBuf,
+    callers: Arc<Callers>,
     directory: WorkDirectory,
 }
 
@@ -53,7 +55,8 @@ impl LocalCluster {
         let zookeeper =
             Ensemble::start(jars, &directory, options.zookeeper_servers, &mut ports, Arc::clone(&launcher)).await?;
         let nodes = options.nodes.max(directory.known_nodes()).min(MAX_NODES);
-        let mut cluster = Self { nodes: Vec::new(), zookeeper, launcher, ports, options, binary, directory };
+        let callers = Arc::default();
+        let mut cluster = Self { nodes: Vec::new(), zookeeper, launcher, ports, options, binary, callers, directory };
         for _ in 0..nodes {
             cluster.add_node().await?;
         }
@@ -70,16 +73,14 @@ impl LocalCluster {
             let value = (index + 1).to_string();
             return Err(Error::Option { option: "the number of nodes", value, bound: "1 to 47" });
         }
-        let mut node = Node::prepare(
-            index,
-            &self.options,
-            self.binary.clone(),
-            self.directory.path(),
-            |name| self.directory.log(name),
-            &self.zookeeper.addresses(),
-            &mut self.ports,
-        )
-        .await?;
+        let shared = Shared {
+            options: &self.options,
+            binary: &self.binary,
+            directory: &self.directory,
+            zookeeper: &self.zookeeper.addresses(),
+            callers: &self.callers,
+        };
+        let mut node = Node::prepare(index, shared, &mut self.ports).await?;
         node.launch(&self.launcher)?;
         self.nodes.push(node);
         Ok(index)
@@ -263,6 +264,17 @@ impl LocalCluster {
     /// As [`LocalCluster::zk_up`].
     pub async fn set_zookeeper(&mut self, index: usize, mode: Mode) -> Result<()> {
         proxy(self.node_mut(index)?.zookeeper_proxy())?.set(mode).await
+    }
+
+    /// Sets what happens to what node `from` sends over connections that it opened to `to`, and to the answers. What `to`
+    /// opens to `from` is another link.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`], [`Error::Option`] without proxies.
+    pub fn set_link(&mut self, from: usize, to: usize, mode: Mode) -> Result<()> {
+        self.node(from)?;
+        proxy(self.node_mut(to)?.inbound_proxy())?.set_link(from, mode);
+        Ok(())
     }
 
     /// Asks all nodes to leave at once, and waits until they have; then ZooKeeper ends too. True if every node that

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod callers;
 mod cluster;
 mod directory;
 mod error;
@@ -24,11 +25,12 @@ mod process;
 mod proxy;
 pub mod zookeeper;
 
+pub use callers::Callers;
 pub use cluster::LocalCluster;
 pub use directory::WorkDirectory;
 pub use error::{Error, Result};
 pub use node::{Folder, Node, NodeState};
 pub use options::{MAX_NODES, Options};
 pub use ports::PortBlock;
-pub use process::{Launcher, Process};
+pub use process::{Launcher, Process, in_path};
 pub use proxy::{Mode, Proxy};

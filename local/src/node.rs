@@ -2,12 +2,15 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    callers::Callers,
+    directory::WorkDirectory,
     error::{Error, Result},
     http,
     options::Options,
@@ -72,29 +75,34 @@ pub struct Node {
     inbound: Option<Proxy>,
     zookeeper: Option<Proxy>,
     binary: PathBuf,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     process: Option<Process>,
+    callers: Arc<Callers>,
+    index: usize,
+}
+
+/// What all nodes of a cluster share.
+pub(crate) struct Shared<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) binary: &'a Path,
+    pub(crate) directory: &'a WorkDirectory,
+    pub(crate) zookeeper: &'a [SocketAddr],
+    pub(crate) callers: &'a Arc<Callers>,
 }
 
 impl Node {
     /// Gives node `index` its ports, its proxies and its command line; it is not started.
-    pub(crate) async fn prepare(
-        index: usize,
-        options: &Options,
-        binary: PathBuf,
-        directory: &Path,
-        log: impl FnOnce(&str) -> PathBuf,
-        zookeeper: &[SocketAddr],
-        ports: &mut PortBlock,
-    ) -> Result<Self> {
+    pub(crate) async fn prepare(index: usize, shared: Shared<'_>, ports: &mut PortBlock) -> Result<Self> {
+        let Shared { options, binary, directory: work, zookeeper, callers } = shared;
         let name = format!("kv-{index}");
-        let directory = directory.join(&name);
+        let directory = work.path().join(&name);
         fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
         let (direct, http) = (ports.take()?, ports.take()?);
         let (inbound_address, zookeeper_address) = (ports.take()?, ports.take()?);
         let (inbound, zookeeper_proxy) = if options.proxies {
-            let inbound = Proxy::start(inbound_address, vec![direct]).await?;
+            let inbound = Proxy::start_for(inbound_address, vec![direct], Arc::clone(callers)).await?;
             let zookeeper = Proxy::start(zookeeper_address, zookeeper.to_vec()).await?;
             (Some(inbound), Some(zookeeper))
         } else {
@@ -126,18 +134,23 @@ impl Node {
             arguments.extend(["--shards".to_owned(), shards.to_string()]);
         }
         arguments.extend(options.node_arguments.iter().cloned());
+        let named = |(variable, value): &(String, String)| (variable.clone(), value.replace("{name}", &name));
+        let environment = options.node_environment.iter().map(named).collect();
         Ok(Self {
-            log: log(&name),
+            log: work.log(&name),
             name,
             directory,
             direct,
             http,
             inbound,
             zookeeper: zookeeper_proxy,
-            binary,
+            binary: binary.to_owned(),
+            prefix: Vec::new(),
             arguments,
-            environment: options.node_environment.clone(),
+            environment,
             process: None,
+            callers: Arc::clone(callers),
+            index,
         })
     }
 
@@ -210,7 +223,16 @@ impl Node {
         if self.state() != NodeState::Stopped {
             return Err(Error::Running { process: self.name.clone() });
         }
-        let process = launcher.launch(&self.name, &self.binary, &self.arguments, &self.environment, &self.log)?;
+        let arguments: Vec<_> = match self.prefix.split_first() {
+            None => self.arguments.clone(),
+            Some((_, others)) => {
+                let binary = self.binary.display().to_string();
+                others.iter().cloned().chain([binary]).chain(self.arguments.iter().cloned()).collect()
+            }
+        };
+        let program = self.prefix.first().map_or(self.binary.as_path(), Path::new);
+        let process = launcher.launch(&self.name, program, &arguments, &self.environment, &self.log)?;
+        self.callers.set(self.index, process.id());
         self.process = Some(process);
         Ok(())
     }
@@ -218,6 +240,18 @@ impl Node {
     /// Further arguments for its next start, such as another log level.
     pub fn add_arguments(&mut self, arguments: impl IntoIterator<Item = String>) {
         self.arguments.extend(arguments);
+    }
+
+    /// A program, with its arguments, that its next starts go through: it must become the node (by `exec`) without another
+    /// process id. Empty: none.
+    pub fn start_through(&mut self, prefix: Vec<String>) {
+        self.prefix = prefix;
+    }
+
+    /// A variable of the environment of its next starts.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(given, _)| given != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// SIGKILL; returns when the process is gone.
@@ -273,10 +307,19 @@ impl Node {
             return Err(Error::Running { process: self.name.clone() });
         }
         let path = self.volume(folder);
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(Error::file("remove", &path))?;
+        fs::create_dir_all(&path).map_err(Error::file("make", &path))?;
+        // Not removed itself: it may be a mount point.
+        for entry in fs::read_dir(&path).map_err(Error::file("read", &path))? {
+            let entry = entry.map_err(Error::file("read", &path))?;
+            let (path, kind) = (entry.path(), entry.file_type());
+            let removed = match kind {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(error) => Err(error),
+            };
+            removed.map_err(Error::file("remove", &path))?;
         }
-        fs::create_dir_all(&path).map_err(Error::file("make", &path))
+        Ok(())
     }
 
     /// Status and body of a path of its HTTP port, such as `/metrics`.

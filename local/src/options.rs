@@ -27,7 +27,7 @@ pub struct Options {
     pub node_binary: Option<PathBuf>,
     /// Further arguments of each node.
     pub node_arguments: Vec<String>,
-    /// Further environment of each node.
+    /// Further environment of each node. `{name}` in a value stands for the node's name.
     pub node_environment: Vec<(String, String)>,
     /// Whether what reaches a node, and its way to ZooKeeper, goes through proxies. Without them nothing can be cut,
     /// and measurements don't include them.

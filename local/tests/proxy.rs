@@ -5,10 +5,11 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use kv_local::{Mode, Proxy};
+use kv_local::{Callers, Mode, Proxy};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -126,4 +127,31 @@ async fn takes_turns_among_upstreams_and_skips_the_dead() {
         marks.push(connect(&proxy).await.1);
     }
     assert_eq!(marks, b"abbabb");
+}
+
+/// Callers are told apart on Linux only.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_callers_link_is_cut_and_the_others_go_on() {
+    let callers = Arc::new(Callers::default());
+    callers.set(1, std::process::id());
+    let proxy = Proxy::start_for(LOOPBACK, vec![echo(b'a').await], callers).await.expect("it listens");
+    let (mut stream, _) = connect(&proxy).await;
+    proxy.set_link(2, Mode::Cut);
+    exchange(&mut stream, b"another's link is cut").await.expect("it carries");
+    proxy.set_link(1, Mode::Blackhole);
+    stream.write_all(b"late").await.expect("it is open");
+    let mut answer = [0; 4];
+    assert!(timeout(NOTHING, stream.read_exact(&mut answer)).await.is_err(), "nothing passes");
+    proxy.set_link(1, Mode::Pass);
+    timeout(STUCK, stream.read_exact(&mut answer)).await.expect("in time").expect("it arrives when this ends");
+    proxy.set_link(1, Mode::Cut);
+    let closed = timeout(STUCK, stream.read_u8()).await.expect("in time");
+    assert!(closed.is_err(), "{closed:?}");
+    let mut refused = TcpStream::connect(proxy.address()).await.expect("it listens");
+    let closed = timeout(STUCK, refused.read_u8()).await.expect("in time");
+    assert!(closed.is_err(), "{closed:?}");
+    proxy.set_link(1, Mode::Pass);
+    let (mut stream, _) = connect(&proxy).await;
+    exchange(&mut stream, b"again").await.expect("it carries");
 }

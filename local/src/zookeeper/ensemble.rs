@@ -117,16 +117,33 @@ impl Ensemble {
     /// # Errors
     /// [`Error::Ended`], [`Error::NotReady`].
     pub async fn start_all(&mut self) -> Result<()> {
+        self.launch_all()?;
+        for server in &mut self.servers {
+            server.wait_serving(SERVING_WITHIN).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Ensemble::start_all`], and waits for nothing.
+    ///
+    /// # Errors
+    /// [`Error::Start`], [`Error::File`].
+    pub fn launch_all(&mut self) -> Result<()> {
         let Self { servers, jars, launcher } = self;
-        for server in servers.iter_mut() {
+        for server in servers {
             if !server.is_running() {
                 server.launch(launcher, jars)?;
             }
         }
-        for server in servers {
-            server.wait_serving(SERVING_WITHIN).await?;
-        }
         Ok(())
+    }
+
+    /// Empties the servers of all that they hold.
+    ///
+    /// # Errors
+    /// [`Error::Running`] unless all are stopped; [`Error::File`].
+    pub fn wipe_all(&mut self) -> Result<()> {
+        self.servers.iter_mut().try_for_each(Server::wipe)
     }
 
     /// Runs one command of ZooKeeper's own shell (`zkCli.sh`), such as `["get", "/kvclusters/local/master"]`, and

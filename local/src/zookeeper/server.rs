@@ -129,6 +129,18 @@ impl Server {
         self.process.take().map_or(Ok(()), |mut process| process.kill())
     }
 
+    pub(super) fn wipe(&mut self) -> Result<()> {
+        if self.is_running() {
+            return Err(Error::Running { process: self.name.clone() });
+        }
+        // Beside it lies `myid`, which is configuration.
+        let content = self.configuration.with_file_name("data").join("version-2");
+        if content.exists() {
+            fs::remove_dir_all(&content).map_err(Error::file("remove", &content))?;
+        }
+        Ok(())
+    }
+
     /// What it says that it is; `None` if it is not serving.
     pub async fn mode(&self) -> Option<ServerMode> {
         let answer = timeout(ASK_WITHIN, self.ask("srvr")).await.ok()?.ok()?;

@@ -1,7 +1,7 @@
 use crate::{Package, Repository};
 
 /// A crate, and what of the workspace it may depend on (its tests may use more).
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("kv-proto", &[]),
     ("kv-types", &[]),
     ("kv-storage", &["kv-types"]),
@@ -13,6 +13,7 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("kv-checker", &[]),
     ("kv-simulator", &["kv-types", "kv-replication", "kv-checker"]),
     ("kv-tests", &["kv-checker", "kv-client", "kv-local", "kv-proto"]),
+    ("kv-chaos", &["kv-checker", "kv-client", "kv-local", "kv-tests"]),
     ("kv-zookeeper-member", &[]),
     ("kv-operator", &["kv-client", "kv-zookeeper-member"]),
     ("kv-tests-kubernetes", &["kv-checker", "kv-client", "kv-local", "kv-operator", "kv-tests"]),
@@ -37,10 +38,23 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
             "kv-zookeeper-member",
             "kv-simulator",
             "kv-tests",
+            "kv-chaos",
             "kv-tests-kubernetes",
         ],
     ),
-    ("tokio", &["kv-cluster", "kv-node", "kv-client", "kv-local", "kv-operator", "kv-tests", "kv-tests-kubernetes"]),
+    (
+        "tokio",
+        &[
+            "kv-cluster",
+            "kv-node",
+            "kv-client",
+            "kv-local",
+            "kv-operator",
+            "kv-tests",
+            "kv-chaos",
+            "kv-tests-kubernetes",
+        ],
+    ),
 ];
 
 /// Switches that break rules: in the simulator only.
