@@ -67,21 +67,14 @@ chaos: ## Disturbs clusters of real processes at random, and judges what clients
 	$(CARGO) build --locked --package kv-node --package kv-client --package kv-chaos --bins
 	$(TARGET)/debug/kv-chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --dir $(TARGET)/kv-chaos --json $(TARGET)/kv-chaos.json $(ARGS)
 
-# The images that go to the cluster are made of these.
-KUBE_PROGRAMS := --package kv-node --package kv-client --package kv-operator --package kv-tests --bins
 KUBE := $(TARGET)/debug/kv-kube
 
-.PHONY: kube-build
-kube-build:
-	$(CARGO) build --locked $(KUBE_PROGRAMS)
-	$(CARGO) build --locked --package kv-tests-kubernetes --no-default-features --bin kv-kube
-
 .PHONY: kube-up
-kube-up: kube-build ## Starts a real Kubernetes of three machines on this one, with our images (Linux, root, Go; the first time builds for ten minutes)
+kube-up: build ## Starts a real Kubernetes of three machines on this one, with our images (Linux, root, Go; the first time builds for ten minutes)
 	$(KUBE) up
 
 .PHONY: kube-demo
-kube-demo: kube-build ## The same, then installs the operator, creates a store, uses it and kills its master
+kube-demo: build ## The same, then installs the operator, creates a store, uses it and kills its master
 	$(KUBE) demo
 
 .PHONY: kube-shell
@@ -90,7 +83,7 @@ kube-shell: ## A shell with kubectl and helm on the cluster of `make kube-up`
 
 .PHONY: kube-down
 kube-down: ## Ends the cluster of `make kube-up`, with everything in it
-	@test -x $(KUBE) || $(CARGO) build --locked --package kv-tests-kubernetes --no-default-features --bin kv-kube
+	@test -x $(KUBE) || $(MAKE) build
 	$(KUBE) down
 
 .PHONY: images
@@ -120,5 +113,6 @@ manifests: ## Writes the generated files anew: the CRD, install.yaml and docs/re
 
 .PHONY: clean
 clean: ## Removes what was built, and the fetched ZooKeeper
+	@test ! -x $(KUBE) || $(KUBE) down
 	$(CARGO) clean
 	rm -rf .cache

@@ -34,7 +34,7 @@ pub(crate) fn run(cluster: &Cluster, layout: &Layout) -> Result<()> {
     demo.kubectl("get kvclusters")?;
     demo.kubectl(&format!("wait kvcluster/demo {RUNNING} {TIMEOUT}"))?;
     demo.kubectl("get kvclusters")?;
-    demo.kubectl("get events --field-selector reportingComponent=kv-operator")?;
+    demo.kubectl("events --for kvcluster/demo")?;
     println!("\n`make kube-shell` goes on from here; `make kube-down` ends it all.");
     Ok(())
 }
