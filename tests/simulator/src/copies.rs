@@ -41,6 +41,7 @@ impl World {
         let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
         replica.snapshot_ask += 1;
         replica.awaits_snapshot = true;
+        replica.snapshot_of = of;
         let ask = replica.snapshot_ask;
         let lost = self.network.is_cut(node, of, self.now) || self.rng.chance(self.plan.lost_permille);
         let patience = if lost { self.rng.between(1_000, SNAPSHOT_PATIENCE) } else { SNAPSHOT_PATIENCE };
@@ -48,6 +49,7 @@ impl World {
         if !lost && self.nodes[of].up {
             let delay = self.rng.between(100, 3_000);
             self.to_node(delay, of, NodeEvent::SnapshotAsked { shard, by: node, life, epoch, ask });
+            self.snapshot_is_asked(node, of);
         }
     }
 
