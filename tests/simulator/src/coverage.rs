@@ -40,6 +40,8 @@ situations! {
     SnapshotInstalled,
     /// A snapshot could not be had.
     SnapshotFailed,
+    /// A snapshot came for a copy that had started over since it was asked for.
+    SnapshotOutdated,
     /// A copy started with a torn tail.
     Torn,
     /// A copy started that had lost its log.

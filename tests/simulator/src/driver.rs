@@ -46,10 +46,10 @@ impl World {
             NodeEvent::SnapshotArrived { shard, epoch, ask, snapshot } => {
                 self.take_snapshot(node, shard, epoch, ask, *snapshot);
             }
-            NodeEvent::SnapshotMissed { shard, ask } => {
+            NodeEvent::SnapshotMissed { shard, epoch, ask } => {
                 if self.awaits_snapshot(node, shard, ask) {
                     self.coverage.count(Situation::SnapshotFailed);
-                    self.feed(node, shard, Input::SnapshotFailed);
+                    self.feed(node, shard, Input::SnapshotFailed { epoch });
                 }
             }
             NodeEvent::Watch(shard) => {
@@ -200,6 +200,7 @@ impl World {
                 let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
                 if base == kv_types::EntryId::ZERO {
                     replica.table = Table::empty(shard);
+                    replica.started_over = true;
                 }
                 let table = Box::new(replica.table.clone());
                 self.write(node, shard, ticket, Write::Reset { history, table });

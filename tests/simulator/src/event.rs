@@ -64,6 +64,7 @@ pub(crate) enum NodeEvent {
     /// No snapshot has come in time.
     SnapshotMissed {
         shard: ShardId,
+        epoch: Epoch,
         ask: u64,
     },
     Watch(ShardId),

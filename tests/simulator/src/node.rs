@@ -66,6 +66,8 @@ pub(crate) struct Replica {
     /// Numbers the snapshots asked for.
     pub(crate) snapshot_ask: u64,
     pub(crate) awaits_snapshot: bool,
+    /// The copy has been emptied since it was asked for.
+    pub(crate) started_over: bool,
     /// The node that was asked for it.
     pub(crate) snapshot_of: usize,
     /// The replica leads, and no entry of this epoch has been committed yet.
@@ -159,6 +161,7 @@ impl Replica {
             read_early: BTreeMap::new(),
             snapshot_ask: 0,
             awaits_snapshot: false,
+            started_over: false,
             snapshot_of: 0,
             barrier_due: None,
         }
