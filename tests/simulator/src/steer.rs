@@ -63,9 +63,8 @@ impl Plan {
         self.steer = Some(steer);
         let often: &[Fault] = match steer {
             Steer::CrashBeforeSend => &[Fault::Crash, Fault::CrashPrimary],
-            Steer::Joins => &[Fault::Flap, Fault::Crash, Fault::CutPair],
             Steer::TwoInFlight => &[Fault::CutPair, Fault::CutOneWay, Fault::Pause],
-            Steer::ShortCuts | Steer::AllInSyncDown | Steer::LossWithoutZooKeeper => &[],
+            Steer::Joins | Steer::ShortCuts | Steer::AllInSyncDown | Steer::LossWithoutZooKeeper => &[],
             Steer::Successor => &[Fault::CrashPrimary, Fault::PausePrimary],
             Steer::Handover => &[Fault::Handover],
             Steer::Snapshot => &[Fault::Crash, Fault::Corrupt, Fault::Wipe],
@@ -77,7 +76,17 @@ impl Plan {
             }
         }
         match steer {
-            Steer::Joins | Steer::TwoInFlight => {
+            Steer::Joins => {
+                // A copy joins when there is peace. With two copies the primary is alone whenever one does.
+                self.copies = 2;
+                self.faults = [0; KINDS.len()];
+                self.fault_every = rng.between(100_000, 300_000);
+                self.lost_permille = self.lost_permille.min(20);
+                self.wrong_hint_permille = 0;
+                self.min_in_sync = 1;
+                self.chaos = 2_200_000;
+            }
+            Steer::TwoInFlight => {
                 self.late_change_permille = rng.between(200, 600);
                 self.lost_answer_permille = rng.between(200, 600);
             }
@@ -168,7 +177,7 @@ impl World {
     fn cut_off(&mut self, node: usize) {
         self.coverage.count(Situation::CutOffDuringJoin);
         let from = self.now + 1;
-        let until = from + self.rng.between(LEASE, 3 * LEASE);
+        let until = from + self.rng.between(LEASE, 4 * LEASE);
         for other in 0..self.nodes.len() {
             self.network.cut(node, other, until);
             self.network.cut(other, node, until);
@@ -212,7 +221,13 @@ impl World {
         match steer {
             Steer::ShortCuts => {
                 let other = self.rng.index(self.nodes.len());
-                let until = self.now + self.rng.between(LEASE / 5, LEASE);
+                // Without ZooKeeper a primary can't remove who is cut off, and may still hear the others.
+                let alone = self.rng.chance(250);
+                let longest = if alone { 2 * LEASE } else { LEASE };
+                let until = self.now + self.rng.between(longest / 5, longest);
+                if alone {
+                    self.network.cut_zookeeper(primary, until);
+                }
                 note!(self, "nodes {primary} and {other} are cut off from each other until {until}");
                 self.network.cut(primary, other, until);
                 if self.rng.chance(700) {
@@ -234,7 +249,7 @@ impl World {
             Steer::Force => self.lead_to_force(&config, shard, member),
             Steer::Joins if config.isr.len() > 1 => {
                 // Away for longer than a silent member stays in sync, so that it has to be added again.
-                let away = self.rng.between(LEASE, 3 * LEASE);
+                let away = self.rng.between(LEASE, 2 * LEASE);
                 self.crash(member, away);
             }
             _ => return false,

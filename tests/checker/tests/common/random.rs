@@ -19,7 +19,7 @@ impl Rng {
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+        &from[self.below(from.len() as u64) as usize]
     }
 }
 
@@ -129,11 +129,11 @@ fn ask(rng: &mut Rng, client: usize, call: u64, keys: u64, number: usize, revisi
     };
     let expected = match rng.below(8) {
         _ if action == Action::Get => None,
-        0 | 1 => Some(Expected::Revision(revisions[usize::try_from(key).unwrap()])),
+        0 | 1 => Some(Expected::Revision(revisions[key as usize])),
         2 => Some(Expected::Value(rng.chance(50).then(|| b"shared0".to_vec()))),
         _ => None,
     };
-    let key = vec![b'a' + u8::try_from(key).unwrap()];
+    let key = vec![b'a' + key as u8];
     Operation { client: client as u64, key, action, expected, call, ret: None, outcome: Outcome::Unknown }
 }
 
@@ -175,9 +175,13 @@ pub fn corrupted(seed: u64) -> Vec<Operation> {
         // It was asked for and answered at another time.
         let by = rng.below(60);
         let later = rng.chance(50);
-        let moved = |at: u64| if later { at + by } else { at.saturating_sub(by) };
-        operation.call = moved(operation.call);
-        operation.ret = operation.ret.map(moved);
+        let ret = operation.ret.unwrap_or(operation.call);
+        let (call, ret) = if later {
+            (operation.call + by, ret + by)
+        } else {
+            (operation.call.saturating_sub(by), ret.saturating_sub(by))
+        };
+        (operation.call, operation.ret) = (call, Some(ret));
         return history;
     }
     operation.outcome = match operation.outcome.clone() {
