@@ -2,10 +2,12 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Arguments for kv-local, such as ARGS="--nodes 5 --dir /tmp/cluster".
+# Arguments for kv-local, such as ARGS="--nodes 5 --dir /tmp/cluster", and for kv-sim, such as ARGS="--threads 1".
 ARGS ?=
-# Seeds of the simulator that `make soak` goes through.
-SEEDS ?= 0..200000
+# What `make soak` goes through: so many minutes from the seed FIRST on (a random one by default), or the seeds SEEDS=A..B.
+MINUTES ?= 60
+FIRST ?=
+SEEDS ?=
 
 # Rounds of `make chaos`: for so many minutes, from this seed (drawn if empty).
 MINUTES ?= 10
@@ -58,9 +60,15 @@ bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes
 	$(CARGO) build --workspace --bins --locked --release
 	$(TARGET)/release/kv-local --nodes 3 --no-proxies $(ARGS) exec local/bench.sh
 
+KV_SIM := $(CARGO) run --profile soak --locked --package kv-simulator --bin kv-sim --
+
 .PHONY: soak
-soak: ## Runs the simulator over many seeds (SEEDS=0..200000)
-	$(CARGO) run --release --locked --package kv-simulator --bin kv-sim -- --seeds $(SEEDS)
+soak: ## Runs the simulator on all cores: MINUTES=60 from a random seed or FIRST=N on, or SEEDS=0..200000
+	$(KV_SIM) $(if $(SEEDS),--seeds $(SEEDS),--minutes $(MINUTES) $(if $(FIRST),--first $(FIRST))) $(ARGS)
+
+.PHONY: mutants
+mutants: ## Breaks each rule of the protocol in the simulator, and writes to docs/mutants.md how soon that is found
+	$(KV_SIM) --mutants --write docs/mutants.md $(ARGS)
 
 .PHONY: chaos
 chaos: ## Disturbs clusters of real processes at random, and judges what clients were told (MINUTES=10 SEED=… ARGS="--only kill,wipe")

@@ -150,7 +150,7 @@ pub(super) fn fetch(shared: Arc<Shared>, replica: Arc<Replica>, from: VolumeId, 
             }
             Err(error) => {
                 warn!(shard = %replica.shard, error, "snapshot was not installed");
-                Input::SnapshotFailed
+                Input::SnapshotFailed { epoch }
             }
         };
         replica.step(&shared, input);

@@ -1,11 +1,13 @@
 //! Judges histories of a key-value store, from the simulator and from real processes alike.
 //!
 //! - [`check`]: is there, for each key, one order of its operations that explains every answer and keeps to real time?
+//! - [`porcupine`]: what a checker of others says of the same histories.
 //! - [`lost`] and [`applied_twice`]: cheaper questions about runs in which every write has a value of its own.
 
 mod explain;
 mod history;
 mod model;
+pub mod porcupine;
 mod search;
 mod writes;
 

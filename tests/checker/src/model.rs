@@ -9,10 +9,21 @@ use crate::{Action, Expected, Operation, Outcome, Versioned};
 pub(crate) struct State {
     value: Option<u32>,
     revision: Option<u64>,
+    /// The highest revision that the key is known to have had: every later write has a higher one.
+    floor: u64,
 }
 
 impl State {
-    pub(crate) const ABSENT: Self = Self { value: None, revision: Some(0) };
+    /// A key that has never been.
+    pub(crate) const NEW: Self = Self { value: None, revision: Some(0), floor: 0 };
+
+    const fn deleted(self) -> Self {
+        Self { value: None, revision: Some(0), floor: self.floor }
+    }
+
+    fn put(self, value: u32, revision: Option<u64>) -> Self {
+        Self { value: Some(value), revision, floor: revision.unwrap_or(self.floor) }
+    }
 }
 
 /// An operation with its values numbered.
@@ -110,26 +121,20 @@ impl Model {
                     (state.value != value).then_some(state)
                 }
             },
-            (StepAction::Put(value), StepOutcome::Unknown) => {
-                self.meets(state, step.expected)?;
-                Some(State { value: Some(value), revision: None })
-            }
+            (StepAction::Put(value), StepOutcome::Unknown) => Some(self.meets(state, step.expected)?.put(value, None)),
             (StepAction::Put(value), StepOutcome::Done { revision, existed }) => {
                 let state = self.meets(state, step.expected)?;
-                let grows = match (state.revision, revision) {
-                    (Some(before), Some(after)) => before < after,
-                    _ => true,
-                };
+                let grows = revision.is_none_or(|revision| state.floor < revision);
                 let explained = existed.is_none_or(|existed| existed == state.value.is_some());
-                (grows && explained).then_some(State { value: Some(value), revision })
+                (grows && explained).then(|| state.put(value, revision))
             }
             (StepAction::Delete, StepOutcome::Unknown) => {
-                self.meets(state, step.expected)?;
-                state.value.map(|_| State::ABSENT)
+                let state = self.meets(state, step.expected)?;
+                state.value.map(|_| state.deleted())
             }
             (StepAction::Delete, StepOutcome::Done { existed, .. }) => {
                 let state = self.meets(state, step.expected)?;
-                existed.is_none_or(|existed| existed == state.value.is_some()).then_some(State::ABSENT)
+                existed.is_none_or(|existed| existed == state.value.is_some()).then(|| state.deleted())
             }
             (StepAction::Get, _) | (_, StepOutcome::Found(_)) => None,
         }
@@ -148,8 +153,10 @@ impl Model {
         let Some(revision) = revision else { return Some(state) };
         let fits = match state.revision {
             Some(known) => known == revision,
-            None => revision != 0 && self.owners.get(&revision).is_none_or(|owner| Some(*owner) == state.value),
+            None => {
+                revision > state.floor && self.owners.get(&revision).is_none_or(|owner| Some(*owner) == state.value)
+            }
         };
-        fits.then_some(State { revision: Some(revision), ..state })
+        fits.then_some(State { revision: Some(revision), floor: state.floor.max(revision), ..state })
     }
 }

@@ -97,7 +97,7 @@ impl Search {
         let mut done = vec![0_u64; self.steps.len().div_ceil(64)];
         let mut seen: HashSet<(Vec<u64>, State)> = HashSet::new();
         let mut taken: Vec<(usize, State)> = Vec::new();
-        let mut state = State::ABSENT;
+        let mut state = State::NEW;
         let mut at = self.events[HEAD].after;
         for _ in 0..budget {
             let Some(event) = self.events.get(at).copied() else { return Found::Order };

@@ -1,88 +1,33 @@
-//! Hand-made histories, good and bad.
+//! Histories whose verdict is known.
+
+mod common;
 
 use std::collections::BTreeMap;
 
-use kv_checker::{Action, Expected, Operation, Outcome, Verdict, Versioned, applied_twice, check, check_within, lost};
-
-const NEVER: u64 = u64::MAX;
-
-fn operation(call: u64, ret: u64, action: Action, outcome: Outcome) -> Operation {
-    let ret = (ret != NEVER).then_some(ret);
-    Operation { client: call, key: b"k".to_vec(), action, expected: None, call, ret, outcome }
-}
-
-fn put(call: u64, ret: u64, value: &str, revision: u64) -> Operation {
-    let outcome =
-        if ret == NEVER { Outcome::Unknown } else { Outcome::Done { revision: Some(revision), existed: None } };
-    operation(call, ret, Action::Put(value.into()), outcome)
-}
-
-fn get(call: u64, ret: u64, value: &str, revision: u64) -> Operation {
-    let found = (!value.is_empty()).then(|| Versioned { value: value.into(), revision: Some(revision) });
-    operation(call, ret, Action::Get, Outcome::Found(found))
-}
-
-fn delete(call: u64, ret: u64, existed: bool) -> Operation {
-    operation(call, ret, Action::Delete, Outcome::Done { revision: None, existed: Some(existed) })
-}
-
-fn expecting(operation: Operation, revision: u64) -> Operation {
-    Operation { expected: Some(Expected::Revision(revision)), ..operation }
-}
-
-fn mismatch(operation: Operation, actual: u64) -> Operation {
-    Operation { outcome: Outcome::Mismatch { actual: Some(actual) }, ..operation }
-}
+use common::{
+    made::{self, NEVER, get, of_key, put},
+    random,
+};
+use kv_checker::{Verdict, applied_twice, check, check_within, lost};
 
 #[test]
 fn linearizable_histories_pass() {
-    let histories = [
-        vec![],
-        vec![get(0, 1, "", 0), put(2, 3, "a", 1), get(4, 5, "a", 1)],
-        // A read that overlaps a write sees either value.
-        vec![put(0, 1, "a", 1), put(2, 9, "b", 2), get(3, 4, "a", 1), get(5, 6, "b", 2)],
-        // Unknown: seen late, by a second reader only.
-        vec![put(0, 1, "a", 1), put(2, NEVER, "b", 0), get(3, 4, "a", 1), get(50, 60, "b", 7)],
-        // Unknown: never seen.
-        vec![put(0, NEVER, "a", 0), get(1, 2, "", 0), put(3, 4, "b", 2), get(5, 6, "b", 2)],
-        vec![put(0, 1, "a", 4), expecting(put(2, 3, "b", 5), 4), mismatch(expecting(put(4, 5, "c", 0), 4), 5)],
-        vec![put(0, 1, "a", 4), delete(2, 3, true), delete(4, 5, false), expecting(put(6, 7, "b", 9), 0)],
-        // The mismatch is explained only by the write of unknown outcome.
-        vec![put(0, 1, "a", 4), put(2, NEVER, "b", 0), mismatch(expecting(put(4, 5, "c", 0), 4), 6)],
-        // A failed write does not count.
-        vec![put(0, 1, "a", 1), Operation { outcome: Outcome::Failed, ..put(2, 3, "b", 0) }, get(4, 5, "a", 1)],
-    ];
-    for history in histories {
-        assert_eq!(check(&history), Verdict::Linearizable, "{history:#?}");
+    for (name, history) in made::linearizable() {
+        assert_eq!(check(&history), Verdict::Linearizable, "{name}: {history:#?}");
     }
 }
 
 #[test]
 fn other_histories_fail() {
-    let histories = [
-        // Stale.
-        vec![put(0, 1, "a", 1), put(2, 3, "b", 2), get(4, 5, "a", 1)],
-        // Lost.
-        vec![put(0, 1, "a", 1), get(2, 3, "", 0)],
-        // From nowhere.
-        vec![get(0, 1, "a", 1)],
-        // Read before its call.
-        vec![get(0, 1, "a", 1), put(2, 3, "a", 1)],
-        // Back and forth.
-        vec![put(0, 1, "a", 1), put(2, 20, "b", 2), get(3, 4, "b", 2), get(5, 6, "a", 1)],
-        // An unknown write may take effect once only.
-        vec![put(0, NEVER, "a", 0), get(1, 2, "a", 1), put(3, 4, "b", 2), get(5, 6, "a", 3)],
-        // Both won the same revision.
-        vec![put(0, 1, "a", 1), expecting(put(2, 9, "b", 2), 1), expecting(put(2, 9, "c", 3), 1)],
-        // A mismatch that was none.
-        vec![put(0, 1, "a", 1), mismatch(expecting(put(2, 3, "b", 0), 1), 1)],
-        // Deleted twice.
-        vec![put(0, 1, "a", 1), delete(2, 3, true), delete(4, 5, true)],
-        // Revisions fall.
-        vec![put(0, 1, "a", 5), put(2, 3, "b", 4)],
-    ];
-    for history in histories {
-        assert!(matches!(check(&history), Verdict::Violation(_)), "{history:#?}");
+    for (name, history) in made::violations() {
+        assert!(matches!(check(&history), Verdict::Violation(_)), "{name}: {history:#?}");
+    }
+}
+
+#[test]
+fn what_a_register_without_mistakes_answers_passes() {
+    for seed in 0..5_000 {
+        assert_eq!(check(&random::correct(seed)), Verdict::Linearizable, "seed {seed}");
     }
 }
 
@@ -99,8 +44,7 @@ fn a_violation_is_explained_by_few_operations() {
 
 #[test]
 fn keys_are_judged_apart() {
-    let other = |operation: Operation| Operation { key: b"other".to_vec(), ..operation };
-    let history = [put(0, 1, "a", 1), other(get(2, 3, "", 0)), get(2, 3, "a", 1)];
+    let history = [put(0, 1, "a", 1), of_key("other", get(2, 3, "", 0)), get(2, 3, "a", 1)];
     assert_eq!(check(&history), Verdict::Linearizable);
 }
 

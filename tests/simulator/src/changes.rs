@@ -24,10 +24,6 @@ impl World {
     ) {
         let life = self.nodes[node].life;
         let given_up_at = self.now + self.rng.between(40_000, 200_000);
-        if let (Some(replica), Some(config)) = (self.nodes[node].replicas.get_mut(&shard), self.zookeeper.config(shard))
-        {
-            replica.joining = new.isr.iter().any(|volume| !config.is_in_sync(*volume));
-        }
         let connected = self.is_connected(node);
         let late = !connected || self.rng.chance(self.plan.late_change_permille);
         let arrives_at = self.now + if late { self.rng.skewed(1_000, 900_000) } else { self.rng.between(200, 4_000) };
@@ -37,10 +33,14 @@ impl World {
         if !answered {
             self.answer_change(node, life, shard, expected, given_up_at, ChangeOutcome::Unknown);
         }
+        self.count_in_flight(node, shard, expected, &new);
         if !never {
-            let request = ChangeRequest { node, life, shard, expected, new, split, given_up_at, answered };
+            let id = self.in_flight.begin(node, shard, expected, new.clone());
+            let request =
+                ChangeRequest { id, node, life, shard, expected, new: new.clone(), split, given_up_at, answered };
             self.queue.push(arrives_at, Event::Change(Box::new(request)));
         }
+        self.change_is_sent(node, shard, &new);
     }
 
     fn answer_change(
@@ -58,7 +58,7 @@ impl World {
 
     /// A request to change a shard reaches ZooKeeper's leader.
     pub(crate) fn change(&mut self, request: ChangeRequest) {
-        let ChangeRequest { node, life, shard, expected, new, split, given_up_at, answered } = request;
+        let ChangeRequest { id, node, life, shard, expected, new, split, given_up_at, answered } = request;
         let reachable = self.is_connected(node);
         if self.now < self.zookeeper.down_until {
             // Whatever the client's library still holds may be sent when ZooKeeper is back.
@@ -67,11 +67,15 @@ impl World {
             }
             if self.rng.chance(500) {
                 let at = self.zookeeper.down_until + self.rng.skewed(100, 300_000);
-                let request = ChangeRequest { node, life, shard, expected, new, split, given_up_at, answered: false };
+                let request =
+                    ChangeRequest { id, node, life, shard, expected, new, split, given_up_at, answered: false };
                 self.queue.push(at, Event::Change(Box::new(request)));
+            } else {
+                self.in_flight.end(id);
             }
             return;
         }
+        let overtaken = self.in_flight.end(id);
         let old = self.zookeeper.config(shard).cloned();
         let child = split.as_ref().map(|(child, _)| *child);
         let won = self.zookeeper.compare_and_set(shard, expected, new.clone(), split);
@@ -80,6 +84,9 @@ impl World {
             self.count_change(node, &old, &new);
             if child.is_some() {
                 self.coverage.count(Situation::Split);
+            }
+            if overtaken {
+                self.coverage.count(Situation::EarlierOfTwoApplied);
             }
             if self.now >= given_up_at {
                 self.coverage.count(Situation::UnknownAppliedLate);

@@ -41,13 +41,16 @@ impl World {
         let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
         replica.snapshot_ask += 1;
         replica.awaits_snapshot = true;
+        replica.started_over = false;
+        replica.snapshot_of = of;
         let ask = replica.snapshot_ask;
         let lost = self.network.is_cut(node, of, self.now) || self.rng.chance(self.plan.lost_permille);
         let patience = if lost { self.rng.between(1_000, SNAPSHOT_PATIENCE) } else { SNAPSHOT_PATIENCE };
-        self.to_node(patience, node, NodeEvent::SnapshotMissed { shard, ask });
+        self.to_node(patience, node, NodeEvent::SnapshotMissed { shard, epoch, ask });
         if !lost && self.nodes[of].up {
             let delay = self.rng.between(100, 3_000);
             self.to_node(delay, of, NodeEvent::SnapshotAsked { shard, by: node, life, epoch, ask });
+            self.snapshot_is_asked(node, of);
         }
     }
 
@@ -69,9 +72,19 @@ impl World {
         }
         let Snapshot { table, history } = snapshot;
         let base = table.applied_id();
-        if let Some(replica) = self.nodes[node].replicas.get_mut(&shard) {
-            replica.table = table;
+        let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
+        if replica.started_over {
+            // Its rows are gone with the table that they were put into. Whether the driver sees that in time is chance.
+            let input = if self.rng.chance(500) {
+                Input::SnapshotFailed { epoch }
+            } else {
+                Input::SnapshotInstalled { epoch, base, history }
+            };
+            self.coverage.count(Situation::SnapshotOutdated);
+            self.feed(node, shard, input);
+            return;
         }
+        replica.table = table;
         self.coverage.count(Situation::SnapshotInstalled);
         self.feed(node, shard, Input::SnapshotInstalled { epoch, base, history });
     }

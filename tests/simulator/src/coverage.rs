@@ -40,6 +40,8 @@ situations! {
     SnapshotInstalled,
     /// A snapshot could not be had.
     SnapshotFailed,
+    /// A snapshot came for a copy that had started over since it was asked for.
+    SnapshotOutdated,
     /// A copy started with a torn tail.
     Torn,
     /// A copy started that had lost its log.
@@ -56,6 +58,36 @@ situations! {
     RestartDuringJoin,
     /// A crash between writing a promise and its sync.
     CrashWhilePromising,
+    /// A crash after something had become durable, and before the others were told.
+    CrashBeforeSend,
+    /// A learner crashed while the change that adds it was under way.
+    JoinerCrashed,
+    /// A primary was cut off while a change that adds a member was under way.
+    CutOffDuringJoin,
+    /// A change was sent while another one of the same epoch by the same primary could still be applied.
+    TwoInFlight,
+    /// Of two such changes the earlier one was applied.
+    EarlierOfTwoApplied,
+    /// Two nodes were cut off from each other for a short time, and not for the first time.
+    ShortCut,
+    /// All members of an ISR were down at once.
+    AllInSyncDown,
+    /// A member was lost while ZooKeeper was away.
+    LossWithoutZooKeeper,
+    /// The node that was about to take over crashed before it had committed its barrier.
+    SuccessorCrashed,
+    /// The primary crashed while its handover was under way.
+    HandoverSourceCrashed,
+    /// The target crashed while a handover to it was under way.
+    HandoverTargetCrashed,
+    /// A copy crashed while it waited for a snapshot.
+    SnapshotTakerCrashed,
+    /// A primary crashed while a copy waited for its snapshot.
+    SnapshotGiverCrashed,
+    /// A machine was started anew, and its clock with it.
+    Rebooted,
+    /// A volume that had been replaced was there again.
+    VolumeBack,
     /// Entries of a primary were cut by the next one.
     TailCut,
     /// A node has ceased.

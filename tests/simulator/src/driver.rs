@@ -46,10 +46,10 @@ impl World {
             NodeEvent::SnapshotArrived { shard, epoch, ask, snapshot } => {
                 self.take_snapshot(node, shard, epoch, ask, *snapshot);
             }
-            NodeEvent::SnapshotMissed { shard, ask } => {
+            NodeEvent::SnapshotMissed { shard, epoch, ask } => {
                 if self.awaits_snapshot(node, shard, ask) {
                     self.coverage.count(Situation::SnapshotFailed);
-                    self.feed(node, shard, Input::SnapshotFailed);
+                    self.feed(node, shard, Input::SnapshotFailed { epoch });
                 }
             }
             NodeEvent::Watch(shard) => {
@@ -81,6 +81,10 @@ impl World {
             return;
         }
         note!(self, "node {node} starts on {:?}", self.nodes[node].volume);
+        if self.nodes[node].life > 0 && self.rng.chance(self.plan.reboot_permille) {
+            self.nodes[node].reboot(self.now, &mut self.rng);
+            self.coverage.count(Situation::Rebooted);
+        }
         let time = self.nodes[node].time(self.now);
         self.nodes[node].up = true;
         self.nodes[node].life += 1;
@@ -132,7 +136,7 @@ impl World {
         replica.synced_by = self.now;
         replica.read_early.clear();
         replica.awaits_snapshot = false;
-        replica.joining = false;
+        replica.barrier_due = None;
         let line = self.trace.on.then(|| format!("node {node} shard {shard} recovers {recovered:?}"));
         replica.core = Some(Core::new(volume, life, settings, rules, recovered, time));
         if let Some(line) = line {
@@ -196,6 +200,7 @@ impl World {
                 let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
                 if base == kv_types::EntryId::ZERO {
                     replica.table = Table::empty(shard);
+                    replica.started_over = true;
                 }
                 let table = Box::new(replica.table.clone());
                 self.write(node, shard, ticket, Write::Reset { history, table });
@@ -228,8 +233,12 @@ impl World {
             }
             Effect::FetchSnapshot { from, epoch } => self.ask_snapshot(node, shard, node_of(from), epoch),
             Effect::Leads(leads) => {
-                if leads && let Some(replica) = self.nodes[node].replicas.get_mut(&shard) {
-                    replica.disk.mend();
+                if let Some(replica) = self.nodes[node].replicas.get_mut(&shard) {
+                    if leads {
+                        replica.disk.mend();
+                    }
+                    let config = replica.core.as_ref().filter(|_| leads).and_then(Core::config);
+                    replica.barrier_due = config.map(|config| config.epoch);
                 }
             }
         }
@@ -257,8 +266,15 @@ impl World {
     fn apply(&mut self, node: usize, shard: ShardId, committed: Vec<Committed>) {
         for Committed { entry, token } in committed {
             let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
+            replica.barrier_due.take_if(|epoch| entry.id.epoch >= *epoch);
             let (outcome, split) = replica.table.apply(&entry);
+            let lineage = replica.core.as_ref().map(Core::lineage);
             let result = match self.ledgers.get_mut(&shard) {
+                // A copy that has not heard of a force-promote may still apply what it had, and tells nobody.
+                Some(ledger) if lineage.is_some_and(|lineage| lineage < ledger.lineage) => match token {
+                    Some(_) => Err((Invariant::OneServer, format!("{:?} is answered in an older lineage", entry.id))),
+                    None => Ok(None),
+                },
                 Some(ledger) => ledger.applied(&entry, &outcome),
                 None => Ok(None),
             };

@@ -16,6 +16,8 @@ pub(crate) enum Event {
     Resume(usize),
     /// A node that is down starts.
     Start(usize),
+    /// A crash that a steered run has planned.
+    Trap { node: usize, away: Micros },
     /// A request to change a shard reaches ZooKeeper's leader.
     Change(Box<ChangeRequest>),
     /// ZooKeeper looks up a configuration for a node.
@@ -62,6 +64,7 @@ pub(crate) enum NodeEvent {
     /// No snapshot has come in time.
     SnapshotMissed {
         shard: ShardId,
+        epoch: Epoch,
         ask: u64,
     },
     Watch(ShardId),
@@ -101,6 +104,8 @@ pub(crate) struct Snapshot {
 /// A compare-and-set under way.
 #[derive(Debug)]
 pub(crate) struct ChangeRequest {
+    /// Its place among the changes under way.
+    pub(crate) id: u64,
     pub(crate) node: usize,
     pub(crate) life: u64,
     pub(crate) shard: ShardId,

@@ -33,9 +33,10 @@ pub(crate) enum Fault {
     Corrupt,
     Force,
     Split,
+    VolumeBack,
 }
 
-pub(crate) const KINDS: [Fault; 18] = [
+pub(crate) const KINDS: [Fault; 19] = [
     Fault::Crash,
     Fault::CrashPrimary,
     Fault::Flap,
@@ -54,11 +55,17 @@ pub(crate) const KINDS: [Fault; 18] = [
     Fault::Corrupt,
     Fault::Force,
     Fault::Split,
+    Fault::VolumeBack,
 ];
 
 impl World {
     pub(crate) fn next_fault(&mut self) {
         if self.ending.healed_at.is_some() {
+            return;
+        }
+        if self.steered_fault() {
+            let delay = self.rng.skewed(1_000, 2 * self.plan.fault_every);
+            self.queue.push(self.now + delay, Event::Fault);
             return;
         }
         let total: u64 = self.plan.faults.iter().sum();
@@ -128,10 +135,11 @@ impl World {
             Fault::Corrupt => self.corrupt(node, shard, long),
             Fault::Force => self.force(node, shard),
             Fault::Split => self.ask_split(primary),
+            Fault::VolumeBack => self.bring_back(node, long),
         }
     }
 
-    fn any_shard(&mut self) -> ShardId {
+    pub(crate) fn any_shard(&mut self) -> ShardId {
         let shards: Vec<_> = self.zookeeper.shards().map(|(id, _)| id).collect();
         shards[self.rng.index(shards.len())]
     }
@@ -141,13 +149,11 @@ impl World {
             return;
         }
         note!(self, "node {node} crashes for {away} us");
+        self.count_crash(node);
         let crashed = &mut self.nodes[node];
         crashed.up = false;
         crashed.backlog.clear();
         for replica in crashed.replicas.values_mut() {
-            if replica.leads() && replica.joining {
-                self.coverage.count(Situation::RestartDuringJoin);
-            }
             if replica.disk.is_promising() {
                 self.coverage.count(Situation::CrashWhilePromising);
             }
@@ -156,9 +162,7 @@ impl World {
         }
         self.requests.lose(node);
         self.lose_links(node);
-        if self.nodes.iter().all(|node| !node.up) {
-            self.coverage.count(Situation::AllDown);
-        }
+        self.count_down(node);
         self.queue.push(self.now + away, Event::Start(node));
     }
 
@@ -175,7 +179,7 @@ impl World {
     }
 
     /// The others notice that their connections to `node` are gone.
-    fn lose_links(&mut self, node: usize) {
+    pub(crate) fn lose_links(&mut self, node: usize) {
         let volume = self.nodes[node].volume;
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             for shard in self.shards_of(other) {
@@ -188,7 +192,7 @@ impl World {
         }
     }
 
-    fn ask_handover(&mut self, shard: ShardId, primary: usize) {
+    pub(crate) fn ask_handover(&mut self, shard: ShardId, primary: usize) {
         let Some(config) = self.zookeeper.config(shard) else { return };
         let target = config.isr[self.rng.index(config.isr.len())];
         self.ask(primary, shard, Waits::Handover, |token| Input::Handover { token, target });
@@ -247,6 +251,17 @@ impl World {
         self.nodes[node].wipe(node);
     }
 
+    /// The volume that was replaced is there again, as it was, and the one in its place is gone.
+    fn bring_back(&mut self, node: usize, away: Micros) {
+        if !self.nodes[node].has_replaced() || self.is_last_copy(node) {
+            return;
+        }
+        self.crash(node, away);
+        self.nodes[node].bring_back();
+        note!(self, "node {node} has its volume {:?} again", self.nodes[node].volume);
+        self.coverage.count(Situation::VolumeBack);
+    }
+
     /// The log of a copy is damaged while the node is down.
     fn corrupt(&mut self, node: usize, shard: ShardId, away: Micros) {
         if self.is_last_copy(node) {
@@ -268,7 +283,7 @@ impl World {
     }
 
     /// `kvctl force-promote`: only when all members of the old ISR are gone and have ceased.
-    fn force(&mut self, node: usize, shard: ShardId) {
+    pub(crate) fn force(&mut self, node: usize, shard: ShardId) {
         // What a forced shard has lost is worked out from its entries, and a child's begin in its parent.
         if !self.plan.forces || self.forced || shard != FIRST_SHARD {
             return;

@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     table: Table,
     /// Where each unique value took effect.
     effects: BTreeMap<Bytes, Seq>,
+    /// Entries that the copy which was promoted by force lacked then. What was under way to it may still reach it.
+    lost: Vec<Entry>,
 }
 
 impl Ledger {
@@ -25,6 +27,7 @@ impl Ledger {
             outcomes: Vec::new(),
             table: Table::empty(shard),
             effects: BTreeMap::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -36,6 +39,12 @@ impl Ledger {
     pub(crate) fn applied(&mut self, entry: &Entry, outcome: &Outcome) -> Result<Option<Self>, (Invariant, String)> {
         let id = entry.id;
         let at = id.seq.0 as usize - 1;
+        if at >= self.entries.len() {
+            let reached = at - self.entries.len();
+            for entry in std::mem::take(&mut self.lost).iter().take(reached) {
+                self.commit(entry)?;
+            }
+        }
         if at > self.entries.len() {
             let last = self.last();
             return Err((Invariant::Agreement, format!("{id:?} was applied, and nothing after {last:?} is committed")));
@@ -71,15 +80,16 @@ impl Ledger {
             entries: self.entries.clone(),
             outcomes: self.outcomes.clone(),
             effects: self.effects.clone(),
+            lost: Vec::new(),
             table,
         }))
     }
 
     /// A force-promote has made a log the truth that may lack the last entries: what they did is lost.
     pub(crate) fn forget_above(&mut self, kept: Seq, lineage: Lineage, shard: ShardId) {
-        let entries: Vec<_> = self.entries.drain(..).take_while(|entry| entry.id.seq <= kept).collect();
-        *self = Self::new(shard, lineage);
-        for entry in entries {
+        let (kept, lost): (Vec<_>, Vec<_>) = self.entries.drain(..).partition(|entry| entry.id.seq <= kept);
+        *self = Self { lost, ..Self::new(shard, lineage) };
+        for entry in kept {
             let _ = self.commit(&entry);
         }
     }

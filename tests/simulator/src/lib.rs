@@ -1,8 +1,8 @@
 //! A cluster in one thread, from one seed: replication cores on simulated disks, clocks, network and ZooKeeper, with
 //! everything that can go wrong, and the protocol's invariants checked at every step. The same seed is the same run.
 //!
-//! - [`run`] plays one seed; [`run_range`] many, on several threads.
-//! - [`hunt`] looks for the first seed that finds a broken rule out.
+//! - [`run`] plays one seed; [`run_range`] many, on several threads; [`soak`] goes on until a time.
+//! - [`hunt`] looks for the first seed that finds a broken rule out; [`measure`] says how hard that is.
 
 mod changes;
 mod client;
@@ -12,8 +12,10 @@ mod disk;
 mod driver;
 mod event;
 mod faults;
+mod in_flight;
 mod invariants;
 mod ledger;
+mod mutants;
 mod network;
 mod node;
 mod plan;
@@ -22,6 +24,8 @@ mod recovery;
 mod requests;
 mod rng;
 mod seeds;
+mod soak;
+mod steer;
 mod surroundings;
 mod table;
 mod workload;
@@ -31,4 +35,6 @@ mod zookeeper;
 pub use coverage::{Coverage, Situation};
 pub use invariants::Invariant;
 pub use kv_replication::core::Rule;
-pub use seeds::{RULES, Report, Violation, hunt, run, run_range, trace};
+pub use mutants::{Caught, Hardness, RULES, measure, words};
+pub use seeds::{Report, Violation, history, run, trace};
+pub use soak::{News, Soak, hunt, run_range, soak};

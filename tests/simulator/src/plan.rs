@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use kv_replication::core::Settings;
 
-use crate::rng::Rng;
+use crate::{rng::Rng, steer::Steer};
 
 /// Microseconds of simulated time.
 pub(crate) type Micros = u64;
@@ -13,6 +13,9 @@ pub(crate) const LEASE: Micros = 200_000;
 pub(crate) const SESSION_TIMEOUT: Micros = 3 * LEASE;
 /// How long the shard may take to recover after all faults have ended.
 pub(crate) const RECOVER_WITHIN: Micros = 40 * LEASE;
+
+/// How many seeds are steered towards a rare state.
+const STEERED_PERMILLE: u64 = 400;
 
 /// What kind of run a seed is. Faults are drawn so that each seed has some kinds often and others never.
 #[derive(Clone, Debug)]
@@ -44,6 +47,9 @@ pub(crate) struct Plan {
     pub(crate) max_unacknowledged_bytes: usize,
     pub(crate) kept_tail_bytes: usize,
     pub(crate) min_in_sync: usize,
+    /// Of starts that are starts of the machine too.
+    pub(crate) reboot_permille: u64,
+    pub(crate) steer: Option<Steer>,
 }
 
 impl Plan {
@@ -54,7 +60,7 @@ impl Plan {
             *weight = [0, 0, 1, 1, 4][rng.index(5)];
         }
         let calm = rng.chance(300);
-        Self {
+        let mut plan = Self {
             nodes: copies + rng.index(2),
             copies,
             clients: 2 + rng.index(3),
@@ -79,7 +85,13 @@ impl Plan {
             max_unacknowledged_bytes: [300, 8 << 20][rng.index(2)],
             kept_tail_bytes: [0, 400, 1 << 20][rng.index(3)],
             min_in_sync: 1 + usize::from(rng.chance(60)),
+            reboot_permille: rng.skewed(0, 1000),
+            steer: None,
+        };
+        if rng.chance(STEERED_PERMILLE) {
+            plan.steer_to(Steer::draw(rng), rng);
         }
+        plan
     }
 
     /// Nothing is lost, late or wrong any more.

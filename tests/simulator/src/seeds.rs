@@ -1,13 +1,9 @@
 use std::{
     fmt,
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
 };
+
+use kv_checker::Operation;
 
 use kv_replication::core::Rule;
 
@@ -19,34 +15,6 @@ use crate::{
 
 /// Lines of the trace that a violation is shown with.
 const SHOWN: usize = 80;
-
-/// All rules that can be broken.
-pub const RULES: [Rule; 24] = [
-    Rule::PromisePersisted,
-    Rule::TakeoverWaitsForGrant,
-    Rule::RestartCountsAsGrant,
-    Rule::LeaseEndsBeforeGrant,
-    Rule::LeaseFromEveryMember,
-    Rule::NoGrantAfterPromise,
-    Rule::ValueAndLeaseOfOneTerm,
-    Rule::JoinNeedsLease,
-    Rule::ShrinkKeepsLeaseNeed,
-    Rule::ShrinkKeepsAckNeed,
-    Rule::JoinNeedsAck,
-    Rule::OnlyPrimaryAdds,
-    Rule::JoinAfterBarrier,
-    Rule::JoinerCaughtUp,
-    Rule::ServeAfterBarrier,
-    Rule::AckIsMatched,
-    Rule::LateAppendKeepsMatches,
-    Rule::CommitNeedsOwnSync,
-    Rule::RestartedPrimaryBumps,
-    Rule::UnknownStaysInFlight,
-    Rule::OnlyInSyncTakesOver,
-    Rule::HandoverHolds,
-    Rule::ForcePromoteWaits,
-    Rule::SessionsInBatch,
-];
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,18 +53,35 @@ pub struct Report {
 /// # Errors
 /// The violation.
 pub fn run(seed: u64, broken: Option<Rule>) -> Result<(u64, Coverage), Violation> {
-    let (result, steps, coverage, _) = play(seed, broken, Trace::default());
-    result.map(|()| (steps, coverage))
+    let played = play(seed, broken, Trace::default());
+    played.result.map(|()| (played.steps, played.coverage))
 }
 
 /// Plays one seed and tells what happened: the last lines before a violation, or with `all` everything.
 #[must_use]
 pub fn trace(seed: u64, broken: Option<Rule>, all: bool) -> Vec<String> {
     let keep = if all { usize::MAX } else { SHOWN };
-    play(seed, broken, Trace { on: true, keep, ..Trace::default() }).3
+    play(seed, broken, Trace { on: true, keep, ..Trace::default() }).trace
 }
 
-fn play(seed: u64, broken: Option<Rule>, trace: Trace) -> (Result<(), Violation>, u64, Coverage, Vec<String>) {
+/// What the clients of a seed were told.
+#[must_use]
+pub fn history(seed: u64, broken: Option<Rule>) -> Vec<Operation> {
+    let mut world = World::new(seed, broken, Trace::default());
+    // What it came to does not matter here.
+    let _ = catch_unwind(AssertUnwindSafe(|| world.run()));
+    world.history
+}
+
+/// A run that has ended.
+pub(crate) struct Played {
+    pub(crate) result: Result<(), Violation>,
+    pub(crate) steps: u64,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace: Vec<String>,
+}
+
+pub(crate) fn play(seed: u64, broken: Option<Rule>, trace: Trace) -> Played {
     let mut world = World::new(seed, broken, trace);
     // The core asserts what must never happen; that is a finding like any other.
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).err();
@@ -105,49 +90,10 @@ fn play(seed: u64, broken: Option<Rule>, trace: Trace) -> (Result<(), Violation>
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
         world.fail(Invariant::Assertion, text);
     }
-    let step = world.step;
+    let steps = world.step;
     let result = match world.failed.take() {
-        Some((invariant, text)) => Err(Violation { seed, step, invariant, text }),
+        Some((invariant, text)) => Err(Violation { seed, step: steps, invariant, text }),
         None => Ok(()),
     };
-    (result, step, world.coverage, world.trace.lines.into())
-}
-
-/// Plays all `seeds` on `threads` threads; stops after `at_most` violations.
-#[must_use]
-pub fn run_range(seeds: Range<u64>, broken: Option<Rule>, threads: usize, at_most: usize) -> Report {
-    let next = AtomicU64::new(seeds.start);
-    let report = Mutex::new(Report::default());
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let (result, steps, coverage, _) = play(seed, broken, Trace::default());
-                    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                    report.seeds += 1;
-                    report.steps += steps;
-                    report.coverage.add(&coverage);
-                    if let Err(violation) = result {
-                        report.violations.push(violation);
-                    }
-                    if report.violations.len() >= at_most {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.violations.sort_by_key(|violation| violation.seed);
-    report
-}
-
-/// The first violation found with `broken` switched off.
-#[must_use]
-pub fn hunt(broken: Rule, seeds: Range<u64>, threads: usize) -> Option<Violation> {
-    run_range(seeds, Some(broken), threads, 1).violations.into_iter().next()
+    Played { result, steps, coverage: world.coverage, trace: world.trace.lines.into() }
 }

@@ -8,6 +8,7 @@ use crate::{
     client::Client,
     coverage::{Coverage, Situation},
     event::{Event, NodeEvent},
+    in_flight::InFlight,
     invariants::Invariant,
     ledger::Ledger,
     network::Network,
@@ -39,6 +40,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) zookeeper: ZooKeeper,
+    pub(crate) in_flight: InFlight,
     pub(crate) clients: Vec<Client>,
     pub(crate) requests: Requests,
     pub(crate) ledgers: BTreeMap<ShardId, Ledger>,
@@ -82,6 +84,7 @@ impl World {
         let mut world = Self {
             network: Network::new(plan.nodes),
             zookeeper: ZooKeeper::default(),
+            in_flight: InFlight::default(),
             rules: broken.map_or_else(Rules::all, Rules::without),
             broken,
             rng,
@@ -156,6 +159,11 @@ impl World {
             }
             Event::Resume(node) => self.resume(node),
             Event::Start(node) => self.start(node),
+            Event::Trap { node, away } => {
+                if self.ending.healed_at.is_none() {
+                    self.crash(node, away);
+                }
+            }
             Event::Change(request) => self.change(*request),
             Event::Lookup { node, life, shard } => self.look_up(node, life, shard),
             Event::Master => self.master(),
@@ -178,7 +186,8 @@ impl World {
         // The first thing a process does is to look at its own clock: it may have to cease.
         self.look_around(node);
         for what in std::mem::take(&mut self.nodes[node].backlog) {
-            if self.failed.is_none() {
+            // Steered runs crash a process in the middle of what it does.
+            if self.failed.is_none() && self.nodes[node].up {
                 self.reach(node, what);
                 self.check_invariants();
             }
@@ -199,7 +208,10 @@ impl World {
             }
         }
         for effect in effects.drain(..) {
-            self.carry_out(node, shard, effect);
+            // What a process was about to do when it crashed is never done.
+            if self.nodes[node].up && !self.is_trap(node, shard, &effect) {
+                self.carry_out(node, shard, effect);
+            }
         }
         self.effects = effects;
     }

@@ -22,8 +22,8 @@ pub(super) struct Following {
     heartbeat: Option<(VolumeId, Time, u64)>,
     /// By this replica's clock: until then it has granted leases and takes over nothing. **\[M\]**
     pub(super) granted_until: Time,
-    /// A snapshot is being fetched.
-    pub(super) snapshot: bool,
+    /// A snapshot is being fetched, asked for in this epoch.
+    pub(super) snapshot: Option<Epoch>,
 }
 
 impl Following {
@@ -39,7 +39,7 @@ impl Following {
             introduced: None,
             heartbeat: None,
             granted_until,
-            snapshot: false,
+            snapshot: None,
         }
     }
 
@@ -98,7 +98,7 @@ impl Core {
         commit: Seq,
         effects: &mut Vec<Effect>,
     ) {
-        if self.following.snapshot {
+        if self.following.snapshot.is_some() {
             return;
         }
         if !self.log.has(previous) && self.rules.hold(Rule::AckIsMatched) {
@@ -227,7 +227,7 @@ impl Core {
     ) {
         self.learn_commit(commit, effects);
         self.consider_whole(now, effects);
-        if sent > self.following.matched && self.log.last().seq < sent && !self.following.snapshot {
+        if sent > self.following.matched && self.log.last().seq < sent && self.following.snapshot.is_none() {
             // Entries were lost on the way; the answer says from where on.
             self.following.acknowledged = self.following.acknowledged.min(self.acknowledgeable());
         }
@@ -268,7 +268,7 @@ impl Core {
         let lease = self.settings.lease;
         let silent = |at: Option<Time>| at.is_none_or(|at| now.since(at) >= lease / 2);
         // A copy that is void or torn goes on asking until the primary knows.
-        let unsettled = (self.void || self.torn) && !self.following.snapshot;
+        let unsettled = (self.void || self.torn) && self.following.snapshot.is_none();
         if (silent(self.following.heard_at) || unsettled) && silent(self.following.asked_at) && !self.waits() {
             self.ask_to_follow(now, effects);
             // Nobody answers: what is known may be out of date.
@@ -328,7 +328,7 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) {
         // However late it comes, what was acknowledged to this primary is not given up.
-        if self.following.snapshot || needed <= self.following.matched {
+        if self.following.snapshot.is_some() || needed <= self.following.matched {
             return;
         }
         if incarnation != self.incarnation {
@@ -345,9 +345,10 @@ impl Core {
                 return;
             }
         }
-        self.following.snapshot = true;
+        let epoch = self.promise.current();
+        self.following.snapshot = Some(epoch);
         self.empty_log(effects);
-        effects.push(Effect::FetchSnapshot { from, epoch: self.promise.current() });
+        effects.push(Effect::FetchSnapshot { from, epoch });
     }
 
     pub(super) fn on_snapshot_installed(
@@ -357,7 +358,7 @@ impl Core {
         history: EpochHistory,
         effects: &mut Vec<Effect>,
     ) {
-        if !std::mem::take(&mut self.following.snapshot) {
+        if self.following.snapshot.take_if(|asked| *asked == epoch).is_none() {
             return;
         }
         let ticket = self.ticket();

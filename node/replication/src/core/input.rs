@@ -91,7 +91,10 @@ pub enum Input {
         history: EpochHistory,
     },
     /// The snapshot could not be had; the core asks again when the primary says so again.
-    SnapshotFailed,
+    SnapshotFailed {
+        /// The primary's epoch in which it was asked for.
+        epoch: Epoch,
+    },
     /// The connection from or to the replica's node was lost, and messages with it.
     LinkLost(VolumeId),
 }

@@ -92,6 +92,8 @@ impl Core {
             self.void = false;
         }
         self.lineage = config.lineage;
+        // What is being fetched is of the older one; it may still arrive. [P]
+        self.following.snapshot = None;
         if config.primary != self.me && !fresh {
             self.empty_log(effects);
         }

@@ -22,7 +22,8 @@ impl Core {
     /// Leads, or does the next thing that is missing for it, if the known configuration names this replica.
     pub(super) fn consider_leading(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(known) = &self.known else { return };
-        let idle = self.term.is_none() && !self.void && !self.surroundings.ceased && !self.following.snapshot;
+        let whole = !self.void && self.following.snapshot.is_none();
+        let idle = self.term.is_none() && whole && !self.surroundings.ceased;
         if known.config.primary != self.me || !idle {
             return;
         }

@@ -167,7 +167,9 @@ impl Core {
             Input::SnapshotInstalled { epoch, base, history } => {
                 self.on_snapshot_installed(epoch, base, history, effects);
             }
-            Input::SnapshotFailed => self.following.snapshot = false,
+            Input::SnapshotFailed { epoch } => {
+                self.following.snapshot.take_if(|asked| *asked == epoch);
+            }
             Input::LinkLost(peer) => self.on_link_lost(peer),
         }
         self.flush(now, effects);

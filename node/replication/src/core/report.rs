@@ -69,7 +69,7 @@ impl Core {
                     .collect(),
             },
             None if in_sync => RoleReport::Member,
-            None => RoleReport::Learner { snapshot: self.following.snapshot },
+            None => RoleReport::Learner { snapshot: self.following.snapshot.is_some() },
         };
         Report {
             config,
@@ -127,7 +127,7 @@ impl Core {
     /// Whether a snapshot is being fetched.
     #[must_use]
     pub const fn awaits_snapshot(&self) -> bool {
-        self.following.snapshot
+        self.following.snapshot.is_some()
     }
 
     /// The epoch history up to what is applied: what a snapshot of the table goes with.

@@ -69,7 +69,7 @@ impl Core {
             && !self.void
             && grant_over
             && able
-            && !self.following.snapshot
+            && self.following.snapshot.is_none()
             && self.promise.current() <= config.epoch.next()
             && self.has_compared_logs(config)
     }
