@@ -117,9 +117,9 @@ impl Replay {
         Ok(blank)
     }
 
-    /// Whether there was no record at all.
+    /// Whether there was no record at all. A log whose replicas have all been forgotten is not empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.after.0.is_empty()
+        !self.known
     }
 
     /// Why the end is taken for a write that the last crash interrupted, if there was anything of it.
