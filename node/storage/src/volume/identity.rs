@@ -16,7 +16,10 @@ const FORMAT: u32 = 1;
 const FILE: &str = "identity.json";
 
 /// What a volume is. Written once.
+// A field that is not known is one whose name is damaged: without its cluster a volume would join any. New ones come with a
+// new format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Version of the volume's layout.
     pub format_version: u32,
