@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kv_storage::{OpenError, Recovered, RecoveredReplica, TableError, Volume};
+use kv_storage::{Recovered, RecoveredReplica, TableError, Volume};
 use kv_types::EntryId;
 
 use crate::{
@@ -56,12 +56,15 @@ pub(crate) enum Outcome {
 pub(crate) fn check(root: &Path, plan: &Plan, said: &Said, damaged: bool) -> Result<Outcome, String> {
     let (volume, recovered) = match open(root) {
         Ok(opened) => opened,
-        Err(error) if damaged => return Ok(refused(&error)),
+        Err(_) if damaged => return Ok(Outcome::Refused),
         Err(error) => return Err(format!("it can't be opened: {error:?}")),
     };
     let identity = volume.identity();
     if said.identity.as_ref().is_some_and(|id| *id != identity.volume.to_string()) {
         return Err(format!("identity {}, and it was {:?}", identity.volume, said.identity));
+    }
+    if damaged && identity.cluster.is_some() && volume.bind_cluster(CLUSTER).is_err() {
+        return Ok(Outcome::Refused);
     }
     if said.bound && identity.cluster != Some(CLUSTER) {
         return Err(format!("of cluster {:?}, and it was bound", identity.cluster));
@@ -69,9 +72,11 @@ pub(crate) fn check(root: &Path, plan: &Plan, said: &Said, damaged: bool) -> Res
     let told = recovered.table_damage.is_some()
         || recovered.torn_tail.is_some()
         || recovered.replicas.iter().any(|replica| replica.damage.is_some());
-    let lost = recovered.table_damage.is_some() || recovered.replicas.iter().any(|replica| replica.damage.is_some());
-    if !damaged && lost {
-        return Err(format!("damage is told, and there was none: {recovered:?}"));
+    let lost = recovered.replicas.iter().filter(|replica| replica.damage.is_some());
+    let emptied = plan.emptied(said.durable, said.tried);
+    let lost: Vec<_> = lost.filter(|replica| !emptied.contains(&replica.shard)).collect();
+    if !damaged && (!lost.is_empty() || recovered.table_damage.is_some()) {
+        return Err(format!("damage is told, and there was none: {:?}, {lost:?}", recovered.table_damage));
     }
     let states = &plan.states[said.durable..=said.tried];
     let least = if damaged && told { &plan.states[..=said.tried] } else { states };
@@ -92,13 +97,13 @@ pub(crate) fn check(root: &Path, plan: &Plan, said: &Said, damaged: bool) -> Res
     Ok(if told || read_error { Outcome::Told } else { Outcome::Whole })
 }
 
-fn refused(_: &OpenError) -> Outcome {
-    Outcome::Refused
-}
-
 /// Whether log and states are those of `expected`.
 pub(crate) fn log_is(volume: &Volume, recovered: &Recovered, expected: &Copies) -> Result<(), String> {
-    is_like(volume, recovered, expected, false)
+    let damage = recovered.replicas.iter().find_map(|replica| replica.damage.as_ref());
+    match damage {
+        Some(why) => Err(why.clone()),
+        None => is_like(volume, recovered, expected, false),
+    }
 }
 
 fn is_like(volume: &Volume, recovered: &Recovered, expected: &Copies, damaged: bool) -> Result<(), String> {

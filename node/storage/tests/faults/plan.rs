@@ -1,6 +1,6 @@
 //! What the process under test does, made up from a seed alone, and what has to be there after each step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kv_storage::Space;
@@ -130,6 +130,17 @@ impl Plan {
         }
         planner.wait();
         planner.plan
+    }
+
+    /// The shards whose copies are emptied or made of a snapshot between two states. One that was interrupted in it is no
+    /// member, and may count as void.
+    pub(crate) fn emptied(&self, after: usize, upto: usize) -> BTreeSet<ShardId> {
+        let within = self.steps.iter().filter(|planned| planned.state > after && planned.state <= upto);
+        let emptied = within.filter_map(|planned| match planned.step {
+            Step::StartOver { shard, .. } | Step::Install { shard, .. } | Step::Drop { shard, .. } => Some(shard),
+            _ => None,
+        });
+        emptied.collect()
     }
 }
 

@@ -152,7 +152,7 @@ impl Process<'_> {
                 (key, Some(value)) => batch.put(rows::data_key(space, &key), value),
                 (key, None) => batch.delete(rows::data_key(space, &key)),
             }
-            batch.put(rows::applied_key(shard), crate::applied_value(entry.id, space));
+            batch.put(rows::applied_key(shard), rows::encode_applied(entry.id, space));
             let written = self.table().write(batch);
             self.ok(written);
         }
@@ -232,7 +232,7 @@ impl Process<'_> {
             batch.put(rows::data_key(space, key), value.clone());
             self.ok(table.write(std::mem::take(&mut batch)));
         }
-        batch.put(rows::applied_key(shard), crate::applied_value(base, space));
+        batch.put(rows::applied_key(shard), rows::encode_applied(base, space));
         self.ok(table.write(batch));
         self.flush();
         self.applied.insert(shard, base);
