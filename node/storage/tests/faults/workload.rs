@@ -244,7 +244,10 @@ impl Process<'_> {
         let (done, heard) = (Arc::new(Mutex::new(None)), self.heard.clone());
         let (result, told) = (done.clone(), heard.clone());
         std::thread::spawn(move || {
-            *result.lock().unwrap() = Some(table.flush().map_err(|error| error.to_string()));
+            let flushed = table.flush().map_err(|error| error.to_string());
+            // Before it is said: the table must not go on while the volume is opened anew.
+            drop(table);
+            *result.lock().unwrap() = Some(flushed);
             drop(told.0.lock().unwrap());
             told.1.notify_all();
         });
