@@ -218,7 +218,8 @@ impl Replay {
             None => {}
         }
         let Some(beginning) = parsed.beginning() else { return };
-        let group = parsed.records.last().map_or(0, |last| last.group_start);
+        // No group begins behind its records, whatever a record says.
+        let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
         self.end = group.max(beginning.end);
         self.begin(&segment, &parsed, &beginning, self.end);
         for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {
