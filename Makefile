@@ -7,6 +7,9 @@ ARGS ?=
 # Seeds of the simulator that `make soak` goes through.
 SEEDS ?= 0..200000
 
+# How long each fuzzer of `make fuzz` goes on.
+MINUTES ?= 1
+
 # Images are IMAGE_PREFIX/kv-node:TAG and IMAGE_PREFIX/kv-operator:TAG.
 IMAGE_PREFIX ?= kvcluster
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -57,6 +60,14 @@ bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes
 .PHONY: soak
 soak: ## Runs the simulator over many seeds (SEEDS=0..200000)
 	$(CARGO) run --release --locked --package kv-simulator --bin kv-sim -- --seeds $(SEEDS)
+
+.PHONY: fuzz
+fuzz: ## Damages logs, messages, entries and requests at random (MINUTES=1 each)
+	KV_FUZZ_SECONDS=$$(($(MINUTES) * 60)) $(CARGO) test --locked --package kv-storage --package kv-node --lib fuzz_tests -- --nocapture --test-threads=1
+
+.PHONY: faults
+faults: ## Lets the power fail at every write and every call of a volume fail, instead of at a sample
+	KV_STORAGE_FULL=1 $(CARGO) test --locked --package kv-storage --test faults -- --nocapture
 
 # The images that go to the cluster are made of these.
 KUBE_PROGRAMS := --package kv-node --package kv-client --package kv-operator --package kv-tests --bins
