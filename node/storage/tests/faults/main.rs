@@ -4,6 +4,8 @@
 //! whose crate opens its files by itself. What was recorded is then laid out as a disk may hold it after a power failure,
 //! and opened. `KV_STORAGE_FULL=1` tries every point and every call, instead of a sample.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
 mod check;
 mod plan;
 mod process;
