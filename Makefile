@@ -4,13 +4,12 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Arguments for kv-local, such as ARGS="--nodes 5 --dir /tmp/cluster", and for kv-sim, such as ARGS="--threads 1".
 ARGS ?=
-# What `make soak` goes through: so many minutes from the seed FIRST on (a random one by default), or the seeds SEEDS=A..B.
-MINUTES ?= 60
+# How long soak (60), chaos (10) and each fuzzer (1) go on, in minutes.
+MINUTES ?=
+# What `make soak` goes through: from the seed FIRST on (a random one by default), or the seeds SEEDS=A..B.
 FIRST ?=
 SEEDS ?=
-
-# Rounds of `make chaos`: for so many minutes, from this seed (drawn if empty).
-MINUTES ?= 10
+# The first seed of `make chaos` (drawn if empty).
 SEED ?=
 
 # Images are IMAGE_PREFIX/kv-node:TAG and IMAGE_PREFIX/kv-operator:TAG.
@@ -64,7 +63,7 @@ KV_SIM := $(CARGO) run --profile soak --locked --package kv-simulator --bin kv-s
 
 .PHONY: soak
 soak: ## Runs the simulator on all cores: MINUTES=60 from a random seed or FIRST=N on, or SEEDS=0..200000
-	$(KV_SIM) $(if $(SEEDS),--seeds $(SEEDS),--minutes $(MINUTES) $(if $(FIRST),--first $(FIRST))) $(ARGS)
+	$(KV_SIM) $(if $(SEEDS),--seeds $(SEEDS),--minutes $(or $(MINUTES),60) $(if $(FIRST),--first $(FIRST))) $(ARGS)
 
 .PHONY: mutants
 mutants: ## Breaks each rule of the protocol in the simulator, and writes to docs/mutants.md how soon that is found
@@ -73,7 +72,15 @@ mutants: ## Breaks each rule of the protocol in the simulator, and writes to doc
 .PHONY: chaos
 chaos: ## Disturbs clusters of real processes at random, and judges what clients were told (MINUTES=10 SEED=… ARGS="--only kill,wipe")
 	$(CARGO) build --locked --package kv-node --package kv-client --package kv-chaos --bins
-	$(TARGET)/debug/kv-chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --dir $(TARGET)/kv-chaos --json $(TARGET)/kv-chaos.json $(ARGS)
+	$(TARGET)/debug/kv-chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) --dir $(TARGET)/kv-chaos --json $(TARGET)/kv-chaos.json $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Damages logs, messages, entries and requests at random (MINUTES=1 each)
+	KV_FUZZ_SECONDS=$$(($(or $(MINUTES),1) * 60)) $(CARGO) test --locked --package kv-storage --package kv-node --lib fuzz_tests -- --nocapture --test-threads=1
+
+.PHONY: faults
+faults: ## Lets the power fail at every write and every call of a volume fail, instead of at a sample
+	KV_STORAGE_FULL=1 $(CARGO) test --locked --package kv-storage --test faults -- --nocapture
 
 KUBE := $(TARGET)/debug/kv-kube
 

@@ -214,7 +214,7 @@ async fn install(
             return Err("the copy has started over meanwhile".into());
         }
         let mut batch = Batch::default();
-        batch.put(rows::applied_key(shard), rows::encode_entry_id(base));
+        batch.put(rows::applied_key(shard), rows::encode_applied(base, space));
         table.write(batch).map_err(|error| error.to_string())?;
     }
     let flushing = Arc::clone(table);

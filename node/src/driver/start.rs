@@ -168,12 +168,9 @@ impl Driver {
 
         let mut settings = Settings::new(Duration::from_millis(cluster.config().lease_millis));
         settings.min_in_sync = cluster.config().min_in_sync_copies;
-        let last_space = |replicas: &[RecoveredReplica]| {
-            replicas.iter().map(|replica| replica.state.space).max().unwrap_or(Space(0))
-        };
         let volumes = [
-            OpenVolume::new(data.id(), Folder::Data, data, last_space(&on_data.replicas)),
-            OpenVolume::new(bkpdata.id(), Folder::Bkpdata, bkpdata, last_space(&on_bkpdata.replicas)),
+            OpenVolume::new(data.id(), Folder::Data, data, on_data.last_space),
+            OpenVolume::new(bkpdata.id(), Folder::Bkpdata, bkpdata, on_bkpdata.last_space),
         ];
         let (rebuilds, rebuilt) = mpsc::unbounded_channel();
         // Above the last one that is on the volumes, and above what may have been used and not been written: the wall clock

@@ -68,7 +68,7 @@ impl State {
             if let Some(split) = &applied.split {
                 self.write_child(split, applied.last, &mut batch);
             }
-            batch.put(rows::applied_key(replica.shard), rows::encode_entry_id(applied.last));
+            batch.put(rows::applied_key(replica.shard), rows::encode_applied(applied.last, self.space));
             let table = replica.volume.volume.table();
             let written = table.write(batch);
             // The child's log begins at the split, so what lies before it must be on the disk first.
@@ -155,7 +155,7 @@ impl State {
         for change in self.machine.sessions().copy() {
             write_session_change(split.child, &change, batch);
         }
-        batch.put(rows::applied_key(split.child), rows::encode_entry_id(base));
+        batch.put(rows::applied_key(split.child), rows::encode_applied(base, self.space));
     }
 
     fn make_child(&self, shared: &Arc<Shared>, replica: &Arc<Replica>, split: &Split, base: EntryId) {

@@ -36,6 +36,8 @@ use tokio::{net::TcpListener, time::sleep};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+#[cfg(test)]
+pub(crate) use convert::Intake;
 pub use http::Probes;
 
 use crate::driver::Driver;

@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let key = puts.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
                 batch.put(rows::data_key(Space(1), &key), vec![7; 100]);
             }
-            batch.put(rows::applied_key(SHARD), rows::encode_entry_id(EntryId::new(1, puts)));
+            batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(1, puts), Space(1)));
             if volume.table().write(batch)? == Pressure::Stop {
                 stops += 1;
                 std::thread::sleep(Duration::from_millis(1));

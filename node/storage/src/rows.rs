@@ -107,6 +107,12 @@ pub fn space_range(space: Space) -> KeyRange {
     KeyRange { start: start(space, 0, 0).freeze(), end: Some(end.freeze()) }
 }
 
+/// The space that a row lies in.
+#[must_use]
+pub fn space_of(row: &[u8]) -> Option<Space> {
+    row.get(..8)?.try_into().ok().map(|number| Space(u64::from_be_bytes(number)))
+}
+
 /// The row that says which entry of the shard was applied last: written in the same batch as what it did.
 #[must_use]
 pub fn applied_key(shard: ShardId) -> Bytes {
@@ -126,21 +132,27 @@ pub fn parse_applied_key(row: &[u8]) -> Option<ShardId> {
     rest.try_into().ok().map(|number| ShardId(u64::from_be_bytes(number)))
 }
 
-/// The value of an applied row.
+/// The value of an applied row: the entry, and the space that it was applied to. A copy that starts over gets another
+/// space, so a row that a crash has left of what was there before is known by it.
 #[must_use]
-pub fn encode_entry_id(id: EntryId) -> Bytes {
-    let mut value = BytesMut::with_capacity(16);
+pub fn encode_applied(id: EntryId, space: Space) -> Bytes {
+    let mut value = BytesMut::with_capacity(24);
     value.put_u64(id.epoch.0);
     value.put_u64(id.seq.0);
+    value.put_u64(space.0);
     value.freeze()
 }
 
-/// The inverse of [`encode_entry_id`].
+/// The inverse of [`encode_applied`]. Rows of the first versions have no space.
 #[must_use]
-pub fn decode_entry_id(value: &[u8]) -> Option<EntryId> {
-    let value: &[u8; 16] = value.try_into().ok()?;
-    let (epoch, seq) = value.split_at(8);
-    Some(EntryId::new(u64::from_be_bytes(epoch.try_into().ok()?), u64::from_be_bytes(seq.try_into().ok()?)))
+pub fn decode_applied(value: &[u8]) -> Option<(EntryId, Option<Space>)> {
+    let long = |at: usize| value.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+    let space = match value.len() {
+        16 => None,
+        24 => Some(Space(long(16)?)),
+        _ => return None,
+    };
+    Some((EntryId::new(long(0)?, long(8)?), space))
 }
 
 /// The row of a session.
@@ -233,7 +245,9 @@ mod tests {
         assert!(!session_range(ShardId(5)).contains(&row));
         assert_eq!(parse_applied_key(&applied_key(ShardId(5))), Some(ShardId(5)));
         assert_eq!(parse_applied_key(&row), None);
-        assert_eq!(decode_entry_id(&encode_entry_id(EntryId::new(3, 4))), Some(EntryId::new(3, 4)));
+        let (id, applied) = (EntryId::new(3, 4), encode_applied(EntryId::new(3, 4), Space(9)));
+        assert_eq!(decode_applied(&applied), Some((id, Some(Space(9)))));
+        assert_eq!((decode_applied(&applied[..16]), decode_applied(&applied[..23])), (Some((id, None)), None));
         assert!(shard_ranges(ShardId(5)).iter().any(|range| range.contains(&row)));
     }
 }

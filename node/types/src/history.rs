@@ -11,12 +11,12 @@ pub struct EpochHistory {
 }
 
 impl EpochHistory {
-    /// From the first seq of each epoch, and the last seq of the log. `None` if they don't ascend.
+    /// From the first seq of each epoch, and the last seq of the log. `None` if they don't ascend, or nothing could follow.
     #[must_use]
     pub fn new(starts: Vec<EntryId>, last: Seq) -> Option<Self> {
         let ascending = starts.windows(2).all(|w| w[0].epoch < w[1].epoch && w[0].seq < w[1].seq);
         let covered = starts.last().is_none_or(|start| start.seq <= last);
-        (ascending && covered).then_some(Self { starts, last })
+        (ascending && covered && last.0 < u64::MAX).then_some(Self { starts, last })
     }
 
     /// The first entry of each epoch.

@@ -141,6 +141,9 @@ pub fn decode_history(history: Option<v1::EpochHistory>) -> Result<EpochHistory,
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -26,9 +26,20 @@ struct Inner {
     crash_at: Option<u64>,
     crashed: bool,
     fail: Option<io::ErrorKind>,
+    calls: u64,
+    fail_at: Option<Failing>,
     /// Creation fails for lack of room.
     full: bool,
     random: Xoshiro256PlusPlus,
+}
+
+/// Which call fails, counted from 1, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failing {
+    pub(crate) call: u64,
+    pub(crate) kind: io::ErrorKind,
+    /// All calls after it fail too.
+    pub(crate) always: bool,
 }
 
 #[derive(Clone, Default)]
@@ -56,6 +67,8 @@ impl SimulatedDisk {
             crash_at: None,
             crashed: false,
             fail: None,
+            calls: 0,
+            fail_at: None,
             full: false,
             random,
         };
@@ -76,6 +89,16 @@ impl SimulatedDisk {
         lock(&self.inner).fail = Some(kind);
     }
 
+    /// Calls of any kind are counted, and this one fails. A write that fails has got halfway.
+    pub(crate) fn fail_at(&self, failing: Failing) {
+        lock(&self.inner).fail_at = Some(failing);
+    }
+
+    /// How many calls there were.
+    pub(crate) fn calls(&self) -> u64 {
+        lock(&self.inner).calls
+    }
+
     pub(crate) fn set_full(&self, full: bool) {
         lock(&self.inner).full = full;
     }
@@ -87,14 +110,21 @@ impl SimulatedDisk {
         Self::with_files(inner.files.clone(), random)
     }
 
-    /// Another process after a power failure.
+    /// Another process after a power failure. Of what was written and not synced each sector is there or not, in each file
+    /// for itself.
     pub(crate) fn restart_machine(&self) -> Self {
         let mut inner = lock(&self.inner);
         let mut files = inner.files.clone();
         let removed = inner.removed.clone();
         files.extend(removed.into_iter().filter(|_| inner.random.random()));
-        for file in files.values_mut() {
-            file.cached = file.on_disk.clone();
+        for File { on_disk, cached } in files.values_mut() {
+            let sectors = on_disk.chunks_mut(SECTOR).zip(cached.chunks(SECTOR));
+            for (on_disk, cached) in sectors.filter(|(on_disk, cached)| on_disk != cached) {
+                if on_disk.len() == cached.len() && inner.random.random() {
+                    on_disk.copy_from_slice(cached);
+                }
+            }
+            *cached = on_disk.clone();
         }
         let random = Xoshiro256PlusPlus::seed_from_u64(inner.random.random());
         Self::with_files(files, random)
@@ -123,6 +153,17 @@ impl Inner {
         Ok(self.crashed)
     }
 
+    /// Counts a call; an error if it is to fail.
+    fn call(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        match self.fail_at {
+            Some(Failing { call, kind, always }) if call == self.calls || (always && call < self.calls) => {
+                Err(kind.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
         self.files.get_mut(name).or_else(|| self.removed.get_mut(name)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -135,6 +176,7 @@ fn crash() -> io::Error {
 impl Disk for SimulatedDisk {
     fn create(&self, name: &str, start: &[u8], len: u64) -> io::Result<()> {
         let mut inner = lock(&self.inner);
+        inner.call()?;
         let crashes = inner.operation()?;
         if inner.full {
             return Err(io::ErrorKind::StorageFull.into());
@@ -149,16 +191,22 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        lock(&self.inner).file(name)?;
+        let mut inner = lock(&self.inner);
+        inner.call()?;
+        inner.file(name)?;
+        drop(inner);
         Ok(Arc::new(SimulatedFile { disk: self.clone(), name: name.to_owned() }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(lock(&self.inner).files.keys().cloned().collect())
+        let mut inner = lock(&self.inner);
+        inner.call()?;
+        Ok(inner.files.keys().cloned().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = lock(&self.inner);
+        inner.call()?;
         let crashes = inner.operation()?;
         let file = inner.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
         inner.removed.insert(name.to_owned(), file);
@@ -168,11 +216,14 @@ impl Disk for SimulatedDisk {
 
 impl DiskFile for SimulatedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.disk.inner).file(&self.name)?.cached.len() as u64)
+        let mut inner = lock(&self.disk.inner);
+        inner.call()?;
+        Ok(inner.file(&self.name)?.cached.len() as u64)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut inner = lock(&self.disk.inner);
+        inner.call()?;
         let bytes = &inner.file(&self.name)?.cached;
         let offset = offset as usize;
         let found = bytes.get(offset..offset + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -182,8 +233,13 @@ impl DiskFile for SimulatedFile {
 
     fn write_durably(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut inner = lock(&self.disk.inner);
-        let torn = inner.operation()?;
         let at = offset as usize..offset as usize + bytes.len();
+        if let Err(error) = inner.call() {
+            let half = bytes.len() / 2;
+            inner.file(&self.name)?.cached[at.start..at.start + half].copy_from_slice(&bytes[..half]);
+            return Err(error);
+        }
+        let torn = inner.operation()?;
         let fail = inner.fail;
         let file = inner.file(&self.name)?;
         assert!(at.end <= file.cached.len(), "a write beyond the end");
@@ -204,6 +260,9 @@ impl DiskFile for SimulatedFile {
             } else {
                 file.on_disk[at.start..at.start + cut].copy_from_slice(&bytes[..cut]);
             }
+            // What is torn within a sector has no later sectors.
+            let file = inner.file(&self.name)?;
+            file.cached = file.on_disk.clone();
             return Err(crash());
         }
         let unanswered = inner.operation()?;
@@ -213,6 +272,7 @@ impl DiskFile for SimulatedFile {
 
     fn resize(&self, len: u64) -> io::Result<()> {
         let mut inner = lock(&self.disk.inner);
+        inner.call()?;
         let crashes = inner.operation()?;
         let done = !crashes || inner.random.random();
         if done {

@@ -31,7 +31,7 @@ pub(super) const VOLUME: VolumeId = VolumeId(Uuid::from_u128(7));
 /// A log on a simulated disk, and what it has told.
 pub(super) struct Running {
     pub(super) log: Log,
-    told: Arc<(Mutex<Told>, Condvar)>,
+    pub(super) told: Arc<(Mutex<Told>, Condvar)>,
 }
 
 #[derive(Default)]
@@ -83,14 +83,14 @@ pub(super) fn entry(epoch: u64, seq: u64, len: usize) -> Entry {
 
 /// What a shard's log holds, kept in the plainest way.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Model {
+pub(super) struct Model {
     promised: Epoch,
     base: EntryId,
     entries: Vec<(EntryId, Bytes)>,
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Append(ShardId, Vec<Entry>),
     Truncate(ShardId, Seq),
     Promise(ShardId, Epoch),
@@ -98,10 +98,10 @@ enum Step {
     Forget(ShardId),
 }
 
-type Models = BTreeMap<ShardId, Model>;
+pub(super) type Models = BTreeMap<ShardId, Model>;
 
 impl Step {
-    fn random(models: &Models, random: &mut Xoshiro256PlusPlus) -> Self {
+    pub(super) fn random(models: &Models, random: &mut Xoshiro256PlusPlus) -> Self {
         let shard = ShardId(random.random_range(1..4));
         let model = models.get(&shard).cloned().unwrap_or_default();
         let last = model.last();
@@ -132,7 +132,7 @@ impl Step {
     }
 
     /// The steps that it may be torn into.
-    fn records(&self) -> Vec<Self> {
+    pub(super) fn records(&self) -> Vec<Self> {
         match self {
             Self::Append(shard, entries) => {
                 entries.iter().map(|entry| Self::Append(*shard, vec![entry.clone()])).collect()
@@ -141,7 +141,7 @@ impl Step {
         }
     }
 
-    fn apply(&self, models: &mut Models) {
+    pub(super) fn apply(&self, models: &mut Models) {
         match self {
             Self::Append(shard, entries) => {
                 let model = models.entry(*shard).or_default();
@@ -162,7 +162,7 @@ impl Step {
         }
     }
 
-    fn submit(&self, log: &Log) -> Result<Ticket, Refused> {
+    pub(super) fn submit(&self, log: &Log) -> Result<Ticket, Refused> {
         match self {
             Self::Append(shard, entries) => log.append(*shard, entries),
             Self::Truncate(shard, last) => log.truncate(*shard, *last),
@@ -182,7 +182,7 @@ impl Model {
 }
 
 /// Whether the log holds what the models say. Old segments may be gone; then so are their entries.
-fn holds(log: &Log, models: &Models) -> bool {
+pub(super) fn holds(log: &Log, models: &Models) -> bool {
     let states: BTreeMap<_, _> = log.states().into_iter().collect();
     let same_shards = states.keys().eq(models.keys());
     same_shards

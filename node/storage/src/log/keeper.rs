@@ -95,7 +95,11 @@ impl Keeper {
     pub(super) fn trim(&self, number: u64, end: u32) -> io::Result<()> {
         let name = segment::name(number);
         if self.disk.list()?.contains(&name) {
-            self.disk.open(&name)?.resize(u64::from(end))?;
+            let file = self.disk.open(&name)?;
+            // Never longer: what a start does must not need room.
+            if u64::from(end) < file.len()? {
+                file.resize(u64::from(end))?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,11 @@
 mod cache;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod fault_tests;
 mod front;
+#[cfg(test)]
+mod fuzz_tests;
 mod index;
 mod keeper;
 mod parse;

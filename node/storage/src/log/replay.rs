@@ -117,9 +117,9 @@ impl Replay {
         Ok(blank)
     }
 
-    /// Whether there was no record at all.
+    /// Whether there was no record at all. A log whose replicas have all been forgotten is not empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.after.0.is_empty()
+        !self.known
     }
 
     /// Why the end is taken for a write that the last crash interrupted, if there was anything of it.
@@ -218,7 +218,8 @@ impl Replay {
             None => {}
         }
         let Some(beginning) = parsed.beginning() else { return };
-        let group = parsed.records.last().map_or(0, |last| last.group_start);
+        // No group begins behind its records, whatever a record says.
+        let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
         self.end = group.max(beginning.end);
         self.begin(&segment, &parsed, &beginning, self.end);
         for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {

@@ -16,7 +16,10 @@ const FORMAT: u32 = 1;
 const FILE: &str = "identity.json";
 
 /// What a volume is. Written once.
+// A field that is not known is one whose name is damaged: without its cluster a volume would join any. New ones come with a
+// new format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Version of the volume's layout.
     pub format_version: u32,
@@ -155,6 +158,7 @@ impl Locked {
         if path.exists() && !path.is_dir() {
             return Err(OpenError::NotADirectory(path.into()));
         }
+        let made = path.ancestors().take_while(|folder| !folder.exists()).count();
         fs::create_dir_all(path).map_err(failed)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -170,6 +174,8 @@ impl Locked {
                 if path.join("log").exists() || path.join("table").exists() {
                     return Err(OpenError::NotAVolume(path.into()));
                 }
+                // A former start may have made the folder and have ended before it synced what it lies in.
+                sync_above(path, made.max(1)).map_err(failed)?;
                 let volume = VolumeId(Uuid::new_v4());
                 let identity = Identity { format_version: FORMAT, volume, folder, node: node.clone(), cluster: None };
                 store(path, &identity).map_err(failed)?;
@@ -232,6 +238,19 @@ fn understand(path: &Path, text: &[u8]) -> Result<Identity, OpenError> {
         return Err(OpenError::NewerFormat { path: path.into(), found: format_version, known: FORMAT });
     }
     serde_json::from_slice(text).map_err(wrong)
+}
+
+/// Makes the names of the folder and of those above it durable, `levels` in all.
+fn sync_above(path: &Path, levels: usize) -> io::Result<()> {
+    for folder in path.ancestors().skip(1).take(levels) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match sync_folder(folder) {
+            // Who may not look into it has not made anything in it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 fn store(path: &Path, identity: &Identity) -> io::Result<()> {

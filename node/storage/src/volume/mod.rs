@@ -136,11 +136,18 @@ impl Volume {
             self.relay.tell(event);
         }
         let relay = self.relay.clone();
+        let relay_of_log = self.relay.clone();
         let table = self.table.clone();
         let persisted = move |shard| {
             // What can't be read holds the log back, which is right.
             let row = table.get_persisted(&rows::applied_key(shard)).ok().flatten();
-            row.and_then(|row| rows::decode_entry_id(&row)).map_or(Seq(0), |applied| applied.seq)
+            let applied = row.and_then(|row| rows::decode_applied(&row));
+            let Some((applied, space)) = applied else { return Seq(0) };
+            // What lies on the disk of a copy that has started over says nothing of its new log.
+            let states = relay_of_log.log.get().map(|log| log.states()).unwrap_or_default();
+            let state = states.iter().find(|(of, _)| *of == shard);
+            let stale = state.is_some_and(|(_, state)| recovery::is_stale(space, state.space));
+            if stale { Seq(0) } else { applied.seq }
         };
         self.log.start(&(Arc::new(move |event| relay.tell(event)) as _), Box::new(persisted))
     }

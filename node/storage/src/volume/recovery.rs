@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use kv_types::{Entry, EntryId, EpochHistory, Seq, ShardId};
+use kv_types::{Entry, EntryId, EpochHistory, KeyRange, Seq, ShardId};
 
 use super::OpenError;
 use crate::{
-    Batch, Direction, ReadError, ReplicaState, Table, TableError,
+    Batch, Direction, ReadError, ReplicaState, Space, Table, TableError,
     log::{Log, Record, Replay, Replayed, history_up_to},
     rows,
 };
@@ -21,6 +21,8 @@ pub struct Recovered {
     pub table_damage: Option<String>,
     /// What was cut from the log, if anything was: then all replicas are torn.
     pub torn_tail: Option<String>,
+    /// The highest space that a replica has, or that a row lies in: rows of a copy that was dropped may be there still.
+    pub last_space: Space,
 }
 
 /// What a start has found of one replica.
@@ -53,6 +55,7 @@ pub(super) struct Found {
     applied: Vec<(ShardId, EntryId, Option<String>)>,
     table_damage: Option<String>,
     torn_tail: Option<String>,
+    last_space: Space,
 }
 
 /// Compares log and table.
@@ -69,11 +72,23 @@ pub(super) fn plan(
     }
     let torn_tail = replay.torn().map(str::to_owned);
     let mut amendments = Vec::new();
-    let mut found = Found { applied: Vec::new(), table_damage, torn_tail };
+    let last_row = table.scan(&KeyRange::all(), Direction::Reverse).next().transpose().map_err(unreadable)?;
+    let of_rows = last_row.and_then(|(key, _)| rows::space_of(&key)).unwrap_or_default();
+    let of_copies = replay.replicas().iter().map(|replica| replica.state.space).max().unwrap_or_default();
+    let mut found = Found { applied: Vec::new(), table_damage, torn_tail, last_space: of_rows.max(of_copies) };
     let mut wiped = Batch::default();
     for replica in replay.replicas() {
         let shard = replica.shard;
-        let applied = applied(table, shard).map_err(unreadable)?;
+        let applied = match applied(table, shard).map_err(unreadable)? {
+            Some((_, space)) if is_stale(space, replica.state.space) => {
+                for range in rows::shard_ranges(shard) {
+                    table.delete_range(&range).map_err(unreadable)?;
+                }
+                EntryId::ZERO
+            }
+            Some((applied, _)) => applied,
+            None => EntryId::ZERO,
+        };
         let damage = damage(&replica, applied, &found);
         let Replayed { mut state, history, .. } = replica;
         if damage.is_some() {
@@ -122,7 +137,8 @@ pub(super) fn finish(path: &Path, log: &Log, found: Found) -> Result<Recovered, 
         let first_seq = log.first_seq(shard);
         replicas.push(RecoveredReplica { shard, state, damage, history, first_seq, applied, tail });
     }
-    Ok(Recovered { replicas, table_damage: found.table_damage, torn_tail: found.torn_tail })
+    let Found { table_damage, torn_tail, last_space, .. } = found;
+    Ok(Recovered { replicas, table_damage, torn_tail, last_space })
 }
 
 /// Why the copy can't be believed, if it can't.
@@ -158,10 +174,15 @@ fn history_reaches(replica: &Replayed, applied: Seq) -> bool {
     replica.first_seq <= applied.next()
 }
 
-fn applied(table: &dyn Table, shard: ShardId) -> Result<EntryId, TableError> {
-    let Some(row) = table.get(&rows::applied_key(shard))? else { return Ok(EntryId::ZERO) };
-    rows::decode_entry_id(&row)
-        .ok_or_else(|| TableError::Corrupt(format!("the applied row of shard {shard} is malformed")))
+/// Whether the table's rows, applied to `space`, are of what the copy was before it started over.
+pub(super) fn is_stale(space: Option<Space>, of_copy: Space) -> bool {
+    of_copy != Space(0) && space.is_some_and(|space| space != of_copy)
+}
+
+fn applied(table: &dyn Table, shard: ShardId) -> Result<Option<(EntryId, Option<Space>)>, TableError> {
+    let Some(row) = table.get(&rows::applied_key(shard))? else { return Ok(None) };
+    let malformed = || TableError::Corrupt(format!("the applied row of shard {shard} is malformed"));
+    rows::decode_applied(&row).map(Some).ok_or_else(malformed)
 }
 
 fn tail(log: &Log, shard: ShardId, applied: EntryId) -> Result<Vec<Entry>, ReadError> {

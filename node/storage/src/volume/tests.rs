@@ -62,7 +62,7 @@ impl Started {
         let mut batch = Batch::default();
         let value = rows::ValueRow { value: entry(seq).payload, revision: seq, expires_at_millis: 0 };
         batch.put(rows::data_key(Space(1), &seq.to_be_bytes()), prost::Message::encode_to_vec(&value));
-        batch.put(rows::applied_key(SHARD), rows::encode_entry_id(EntryId::new(1, seq)));
+        batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(1, seq), Space(1)));
         self.volume.table().write(batch).unwrap();
     }
 }
@@ -88,7 +88,7 @@ fn a_killed_volume_comes_back_with_table_and_tail() {
             // What the tail holds is applied again by the node.
             for again in applied + 1..=last {
                 let mut batch = Batch::default();
-                batch.put(rows::applied_key(SHARD), rows::encode_entry_id(EntryId::new(1, again)));
+                batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(1, again), Space(1)));
                 started.volume.table().write(batch).unwrap();
             }
         }
@@ -186,7 +186,7 @@ fn a_table_ahead_of_the_log_is_where_the_log_begins() {
     let (started, _) = start(folder.path());
     started.put(1);
     let mut batch = Batch::default();
-    batch.put(rows::applied_key(SHARD), rows::encode_entry_id(EntryId::new(3, 9)));
+    batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(3, 9), Space(1)));
     started.volume.table().write(batch).unwrap();
     started.volume.close();
     let (started, recovered) = start(folder.path());
@@ -194,6 +194,58 @@ fn a_table_ahead_of_the_log_is_where_the_log_begins() {
     assert_eq!((replica.history.last(), replica.applied), (EntryId::new(3, 9), EntryId::new(3, 9)));
     assert_eq!((replica.first_seq, &replica.damage, replica.state.void), (Seq(10), &None, false));
     started.durable(started.volume.append(SHARD, &[Entry { id: EntryId::new(3, 10), payload: "x".into() }]).unwrap());
+}
+
+#[test]
+fn a_copy_that_has_started_over_is_empty_whatever_the_table_still_has_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let of_space = |space| ReplicaState { promised: Epoch(3), space: Space(space), ..ReplicaState::default() };
+    started.volume.put_state(SHARD, of_space(1)).unwrap();
+    started.put(1);
+    started.put(2);
+    started.volume.table().flush().unwrap();
+    let mut batch = Batch::default();
+    batch.delete(rows::applied_key(SHARD));
+    started.volume.table().write(batch).unwrap();
+    started.volume.put_state(SHARD, of_space(2)).unwrap();
+    let reset = started.volume.reset(SHARD, EntryId::ZERO, &EpochHistory::default()).unwrap();
+    started.durable(reset);
+    // Killed before the table has written that nothing is applied.
+    drop(started);
+    for _ in 0..2 {
+        let (_, recovered) = open(folder.path()).unwrap();
+        let replica = &recovered.replicas[0];
+        assert_eq!((replica.history.last(), replica.applied, &replica.damage), (EntryId::ZERO, EntryId::ZERO, &None));
+        assert_eq!(replica.state, of_space(2));
+    }
+}
+
+#[test]
+fn an_applied_row_of_the_first_versions_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let state = ReplicaState { space: Space(1), ..ReplicaState::default() };
+    started.volume.put_state(SHARD, state).unwrap();
+    started.put(1);
+    let mut batch = Batch::default();
+    batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(1, 1), Space(1)).slice(..16));
+    started.volume.table().write(batch).unwrap();
+    started.volume.close();
+    assert_eq!(open(folder.path()).unwrap().1.replicas[0].applied, EntryId::new(1, 1));
+}
+
+#[test]
+fn a_space_with_rows_of_a_dropped_copy_counts_as_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let state = ReplicaState { space: Space(1), ..ReplicaState::default() };
+    started.volume.put_state(SHARD, state).unwrap();
+    started.put(1);
+    started.durable(started.volume.forget(SHARD).unwrap());
+    started.volume.close();
+    let (_, recovered) = open(folder.path()).unwrap();
+    assert_eq!((recovered.replicas.len(), recovered.last_space), (0, Space(1)));
 }
 
 #[test]
