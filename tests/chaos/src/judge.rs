@@ -177,7 +177,13 @@ mod tests {
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("it starts");
-        let found = processes(&directory);
+        // Its command line can be read a little later than it starts.
+        let begun = std::time::Instant::now();
+        let mut found = processes(&directory);
+        while found.len() < 2 && begun.elapsed() < std::time::Duration::from_secs(10) {
+            std::thread::yield_now();
+            found = processes(&directory);
+        }
         left.kill().expect("it runs");
         left.wait().expect("it ends");
         fs::remove_dir_all(&directory).expect("it can go");

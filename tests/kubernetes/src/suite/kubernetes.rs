@@ -36,10 +36,21 @@ impl<'c> Kubernetes<'c> {
         kubernetes.kubectl(&left);
         kubernetes.install_operator(&[]);
         // Whatever a former suite has done to it: this one begins with an operator that has never failed.
-        let deployment = ["deployment/kv-operator", "--namespace", NAMESPACE];
-        kubernetes.kubectl(&[&["rollout", "restart"], &deployment[..]].concat());
-        kubernetes.kubectl(&[&["rollout", "status", "--timeout=90s"], &deployment[..]].concat());
+        kubernetes.restart_operator();
         kubernetes
+    }
+
+    /// Its pod is made anew, on another machine than this one.
+    pub fn keep_operator_off(&self, machine: &str) {
+        self.kubectl(&["cordon", machine]);
+        self.restart_operator();
+        self.kubectl(&["uncordon", machine]);
+    }
+
+    fn restart_operator(&self) {
+        let deployment = ["deployment/kv-operator", "--namespace", NAMESPACE];
+        self.kubectl(&[&["rollout", "restart"], &deployment[..]].concat());
+        self.kubectl(&[&["rollout", "status", "--timeout=90s"], &deployment[..]].concat());
     }
 
     /// As README says, with the images that were made here.
