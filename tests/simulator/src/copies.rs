@@ -7,13 +7,10 @@ use crate::{
     coverage::Situation,
     event::{Event, NodeEvent, Snapshot},
     node::Replica,
-    plan::Micros,
+    steer::Steer,
     table::Table,
     world::{World, note},
 };
-
-/// How long a copy waits for a snapshot; one that comes later finds nobody.
-const SNAPSHOT_PATIENCE: Micros = 250_000;
 
 impl World {
     /// Tables reach the disk, and the log in front of them goes.
@@ -45,7 +42,8 @@ impl World {
         replica.snapshot_of = of;
         let ask = replica.snapshot_ask;
         let lost = self.network.is_cut(node, of, self.now) || self.rng.chance(self.plan.lost_permille);
-        let patience = if lost { self.rng.between(1_000, SNAPSHOT_PATIENCE) } else { SNAPSHOT_PATIENCE };
+        let longest = self.plan.snapshot_patience;
+        let patience = if lost { self.rng.between(1_000, longest) } else { longest };
         self.to_node(patience, node, NodeEvent::SnapshotMissed { shard, epoch, ask });
         if !lost && self.nodes[of].up {
             let delay = self.rng.between(100, 3_000);
@@ -62,7 +60,9 @@ impl World {
         }
         let snapshot = Box::new(Snapshot { table: replica.table.clone(), history: core.applied_history() });
         let what = NodeEvent::SnapshotArrived { shard, epoch, ask, snapshot };
-        let delay = self.rng.skewed(200, SNAPSHOT_PATIENCE);
+        let patience = self.plan.snapshot_patience;
+        let late = self.plan.steer == Some(Steer::Force) && self.rng.chance(500);
+        let delay = if late { self.rng.between(patience / 2, patience) } else { self.rng.skewed(200, patience) };
         self.queue.push(self.now + delay, Event::Node { node: by, life: Some(life), what });
     }
 

@@ -269,9 +269,11 @@ impl World {
             replica.barrier_due.take_if(|epoch| entry.id.epoch >= *epoch);
             let (outcome, split) = replica.table.apply(&entry);
             let lineage = replica.core.as_ref().map(Core::lineage);
+            let promoted = self.zookeeper.config(shard).is_some_and(|c| c.primary == self.nodes[node].volume);
             let result = match self.ledgers.get_mut(&shard) {
-                // A copy that has not heard of a force-promote may still apply what it had, and tells nobody.
-                Some(ledger) if lineage.is_some_and(|lineage| lineage < ledger.lineage) => match token {
+                // A copy that has not heard of a force-promote may still apply what it had, and tells nobody. The one that
+                // was promoted goes on with it.
+                Some(ledger) if !promoted && lineage.is_some_and(|lineage| lineage < ledger.lineage) => match token {
                     Some(_) => Err((Invariant::OneServer, format!("{:?} is answered in an older lineage", entry.id))),
                     None => Ok(None),
                 },

@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Change(Box<ChangeRequest>),
     /// ZooKeeper looks up a configuration for a node.
     Lookup { node: usize, life: u64, shard: ShardId },
+    /// A person promotes a copy by force, if it is time for that.
+    Force { node: usize, shard: ShardId },
     /// The master looks at the placement.
     Master,
     /// The next fault is due.

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use kv_replication::core::{Input, Rule};
-use kv_types::{Command, ShardId, Split};
+use kv_types::{Command, ShardId, Split, VolumeId};
 
 use crate::{
     coverage::Situation,
     event::{Event, node_of},
-    plan::{LEASE, Micros},
+    plan::{LEASE, Micros, SESSION_TIMEOUT},
     requests::{Open, Waits},
     world::{FIRST_SHARD, World, note},
 };
@@ -282,7 +282,7 @@ impl World {
         })
     }
 
-    /// `kvctl force-promote`: only when all members of the old ISR are gone and have ceased.
+    /// `kvctl force-promote`: only when all members of the old ISR are gone for long enough to have ceased.
     pub(crate) fn force(&mut self, node: usize, shard: ShardId) {
         // What a forced shard has lost is worked out from its entries, and a child's begin in its parent.
         if !self.plan.forces || self.forced || shard != FIRST_SHARD {
@@ -290,7 +290,9 @@ impl World {
         }
         let Some(config) = self.zookeeper.config(shard).cloned() else { return };
         let volume = self.nodes[node].volume;
-        let gone = config.isr.iter().all(|member| !self.nodes[node_of(*member)].up);
+        // Their sessions have ended, and one more timeout has passed: nothing that they have sent is under way.
+        let fenced = |member: &VolumeId| self.zookeeper.is_gone(*member, self.now.saturating_sub(SESSION_TIMEOUT));
+        let gone = config.isr.iter().all(fenced);
         let waits = !self.is_broken_here(Rule::ForcePromoteWaits);
         let there = self.nodes[node].replicas.get(&shard).is_some_and(|replica| {
             let disk = &replica.disk;
@@ -299,7 +301,9 @@ impl World {
                 && !disk.is_void()
                 && disk.is_synced()
         });
-        if !there || config.is_in_sync(volume) || (waits && !gone) {
+        // It is this node that is asked for it.
+        let able = there && self.is_connected(node) && !self.nodes[node].is_paused(self.now);
+        if !able || config.is_in_sync(volume) || (waits && !gone) {
             return;
         }
         note!(self, "shard {shard} is promoted by force on {volume:?}");

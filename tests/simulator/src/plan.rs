@@ -14,6 +14,8 @@ pub(crate) const SESSION_TIMEOUT: Micros = 3 * LEASE;
 /// How long the shard may take to recover after all faults have ended.
 pub(crate) const RECOVER_WITHIN: Micros = 40 * LEASE;
 
+/// Shorter than in production, where it is several session timeouts.
+const SNAPSHOT_PATIENCE: Micros = 250_000;
 /// How many seeds are steered towards a rare state.
 const STEERED_PERMILLE: u64 = 400;
 
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) max_unacknowledged_bytes: usize,
     pub(crate) kept_tail_bytes: usize,
     pub(crate) min_in_sync: usize,
+    /// How long a copy waits for a snapshot; one that comes later finds nobody.
+    pub(crate) snapshot_patience: Micros,
     /// Of starts that are starts of the machine too.
     pub(crate) reboot_permille: u64,
     pub(crate) steer: Option<Steer>,
@@ -86,6 +90,7 @@ impl Plan {
             kept_tail_bytes: [0, 400, 1 << 20][rng.index(3)],
             min_in_sync: 1 + usize::from(rng.chance(60)),
             reboot_permille: rng.skewed(0, 1000),
+            snapshot_patience: SNAPSHOT_PATIENCE,
             steer: None,
         };
         if rng.chance(STEERED_PERMILLE) {
@@ -104,6 +109,7 @@ impl Plan {
         self.lost_answer_permille = 0;
         self.wrong_hint_permille = 0;
         self.sync_at_most = 5_000;
+        self.snapshot_patience = SNAPSHOT_PATIENCE;
         // One entry at a time, sent anew whenever two are exchanged, a copy catches up with no more than this.
         self.think_at_most = self.think_at_most.max(150_000);
     }

@@ -8,7 +8,7 @@ use crate::{
     coverage::Situation,
     event::{Event, node_of},
     faults::{Fault, KINDS},
-    plan::{LEASE, Micros, Plan},
+    plan::{LEASE, Micros, Plan, SESSION_TIMEOUT},
     rng::Rng,
     world::{World, note},
 };
@@ -98,7 +98,13 @@ impl Plan {
             Steer::Force => {
                 self.forces = true;
                 self.splits = false;
+                self.chaos = 4_000_000;
+                // One copy is promoted while another one still waits for the snapshot of a primary that is gone.
+                self.copies = 2 + usize::from(rng.chance(700));
                 self.nodes = self.copies + 1;
+                self.snapshot_patience = 5 * SESSION_TIMEOUT;
+                self.trims = true;
+                self.kept_tail_bytes = 0;
             }
             _ => {}
         }
@@ -195,11 +201,15 @@ impl World {
         });
         match behind {
             Some(behind) => {
-                if self.rng.chance(500) {
+                let copies = self.nodes.iter().filter_map(|node| node.replicas.get(&shard));
+                let waits = copies.into_iter().any(|copy| copy.awaits_snapshot);
+                if waits || self.rng.chance(200) {
                     for member in &config.isr {
-                        let away = self.rng.between(LEASE, 3 * LEASE);
+                        let away = 2 * SESSION_TIMEOUT + self.rng.between(LEASE, 3 * LEASE);
                         self.crash(node_of(*member), away);
                     }
+                    let at = self.now + 2 * SESSION_TIMEOUT + self.rng.between(1_000, LEASE);
+                    self.queue.push(at, Event::Force { node: behind, shard });
                 }
                 self.force(behind, shard);
             }

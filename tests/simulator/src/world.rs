@@ -164,6 +164,11 @@ impl World {
                     self.crash(node, away);
                 }
             }
+            Event::Force { node, shard } => {
+                if self.ending.healed_at.is_none() {
+                    self.force(node, shard);
+                }
+            }
             Event::Change(request) => self.change(*request),
             Event::Lookup { node, life, shard } => self.look_up(node, life, shard),
             Event::Master => self.master(),

@@ -75,6 +75,11 @@ impl ZooKeeper {
         self.sessions.insert(volume, until);
     }
 
+    /// Whether the session had ended by then.
+    pub(crate) fn is_gone(&self, volume: VolumeId, then: Micros) -> bool {
+        self.sessions.get(&volume).is_none_or(|until| *until < then)
+    }
+
     pub(crate) fn registered(&self, now: Micros) -> impl Iterator<Item = VolumeId> {
         self.sessions.iter().filter(move |(_, until)| now < **until).map(|(volume, _)| *volume)
     }

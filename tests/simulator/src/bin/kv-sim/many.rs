@@ -11,7 +11,7 @@ use kv_simulator::{News, Report, Soak, Violation, soak, trace};
 use crate::Options;
 
 /// Seeds after which every situation should have come up: fewer may miss some by chance.
-const ENOUGH_FOR_ALL: u64 = 10_000;
+const ENOUGH_FOR_ALL: u64 = 20_000;
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Random first seeds are below it, so that they can be typed.
 const FIRST_BELOW: u64 = 1_000_000_000_000;
