@@ -13,7 +13,7 @@ use super::{
     replicas::Replicas,
     stats::Counters,
 };
-use crate::{lock, read, write};
+use crate::{Space, lock, read, write};
 
 /// Longest payload of an entry in bytes.
 pub(super) const MAX_PAYLOAD: usize = 64 << 20;
@@ -176,6 +176,10 @@ impl Front {
     pub(super) fn states(&self) -> Vec<(ShardId, ReplicaState)> {
         let inner = lock(&self.inner);
         inner.replicas.0.iter().map(|(shard, replica)| (*shard, replica.state.clone())).collect()
+    }
+
+    pub(super) fn space(&self, shard: ShardId) -> Option<Space> {
+        lock(&self.inner).replicas.0.get(&shard).map(|replica| replica.state.space)
     }
 
     pub(super) fn read_cached(&self, shard: ShardId, from: Seq, max_bytes: usize) -> Option<Vec<Entry>> {

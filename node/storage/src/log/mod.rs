@@ -33,7 +33,7 @@ use std::{
 
 use kv_types::{Entry, EntryId, EpochHistory, Seq, ShardId, VolumeId};
 
-use crate::{VolumeEvent, disk::Disk, lock};
+use crate::{Space, VolumeEvent, disk::Disk, lock};
 use front::Front;
 use keeper::Keeper;
 use writer::Writer;
@@ -173,6 +173,11 @@ impl Log {
 
     pub(crate) fn states(&self) -> Vec<(ShardId, ReplicaState)> {
         self.front.states()
+    }
+
+    /// The space of a replica's rows; none if there is no such replica.
+    pub(crate) fn space(&self, shard: ShardId) -> Option<Space> {
+        self.front.space(shard)
     }
 
     pub(crate) fn retain_from(&self, shard: ShardId, seq: Option<Seq>) {

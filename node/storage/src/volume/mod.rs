@@ -144,10 +144,8 @@ impl Volume {
             let applied = row.and_then(|row| rows::decode_applied(&row));
             let Some((applied, space)) = applied else { return Seq(0) };
             // What lies on the disk of a copy that has started over says nothing of its new log.
-            let states = relay_of_log.log.get().map(|log| log.states()).unwrap_or_default();
-            let state = states.iter().find(|(of, _)| *of == shard);
-            let stale = state.is_some_and(|(_, state)| recovery::is_stale(space, state.space));
-            if stale { Seq(0) } else { applied.seq }
+            let of_copy = relay_of_log.log.get().and_then(|log| log.space(shard));
+            if of_copy.is_some_and(|of_copy| recovery::is_stale(space, of_copy)) { Seq(0) } else { applied.seq }
         };
         self.log.start(&(Arc::new(move |event| relay.tell(event)) as _), Box::new(persisted))
     }
