@@ -13,6 +13,9 @@ use serde_json::json;
 
 /// A role has moved within this time after a pod's end: the status promises two seconds after the change itself.
 const ROLE_WITHIN: Duration = Duration::from_secs(15);
+/// The same after a machine's. ZooKeeper's leader may have been on it: then its followers notice that after 5 s, elect another one, and all
+/// sessions get their 6 s anew.
+const ROLE_OF_MACHINE_WITHIN: Duration = Duration::from_secs(40);
 /// Everything is back within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(180);
 
@@ -25,7 +28,7 @@ fn the_masters_pod_and_then_its_machine_are_lost_under_load() {
         let (master, sub_master) = roles(&store.status().await);
         let load = Load::start(&store, Some(&machine_of(&store, &sub_master).await)).await;
         kubernetes.kubectl(&["delete", "pod", &master, "--namespace", "kv-faults", "--grace-period=0", "--force"]);
-        takes_over(&store, &master, &sub_master, "pod").await;
+        takes_over(&store, &master, &sub_master, "pod", ROLE_WITHIN).await;
         store.settled(BACK_WITHIN).await;
         load.finish().await.assert_unharmed();
 
@@ -35,7 +38,7 @@ fn the_masters_pod_and_then_its_machine_are_lost_under_load() {
         kubernetes.keep_operator_off(&machine);
         let load = Load::start(&store, Some(&machine_of(&store, &sub_master).await)).await;
         cluster.machine(&machine).and_then(|machine| machine.cut()).expect("its link goes down");
-        takes_over(&store, &master, &sub_master, "machine").await;
+        takes_over(&store, &master, &sub_master, "machine", ROLE_OF_MACHINE_WITHIN).await;
         store.until("it is degraded", BACK_WITHIN, |status| status.phase == ClusterPhase::Degraded).await;
         cluster.machine(&machine).and_then(|machine| machine.heal()).expect("its link comes back");
         store.settled(BACK_WITHIN).await;
@@ -47,11 +50,9 @@ fn the_masters_pod_and_then_its_machine_are_lost_under_load() {
     });
 }
 
-async fn takes_over(store: &Store<'_>, master: &str, sub_master: &str, what: &str) {
+async fn takes_over(store: &Store<'_>, master: &str, sub_master: &str, what: &str, within: Duration) {
     let lost = Instant::now();
-    store
-        .until("the sub-master is the master", ROLE_WITHIN, |status| status.master.as_deref() == Some(sub_master))
-        .await;
+    store.until("the sub-master is the master", within, |status| status.master.as_deref() == Some(sub_master)).await;
     eprintln!("{what} of {master} lost: {sub_master} is the master in the status after {:.1?}", lost.elapsed());
 }
 
