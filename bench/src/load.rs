@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::SmallRng};
-use tokio::{task::JoinSet, time::sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     error::{Error, Result},
@@ -24,6 +27,8 @@ const WORKERS_PER_TALLY: usize = 32;
 const LATENCIES: (u64, u64, u8) = (1_000, 300_000_000_000, 3);
 /// After an error: a system that refuses at once must not take the processor from itself.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(5);
+/// Requests that are still in flight so long after the end of a load are not slow.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// In flight when keys are written before a load that reads them.
 const PREPARING_IN_FLIGHT: usize = 64;
 
@@ -110,9 +115,18 @@ pub(crate) async fn drive<C: Connection>(
     let before = ProcessorTime::now(servers);
     sleep_until(window.until.into()).await;
     let used = ProcessorTime::now(servers).since(before);
-    while let Some(ended) = workers.join_next().await {
-        ended.map_err(Error::request)?;
-    }
+    let ending = async {
+        while let Some(ended) = workers.join_next().await {
+            ended.map_err(Error::request)?;
+        }
+        Ok::<_, Error>(())
+    };
+    let stuck = |_| Error::TimedOut {
+        what: "requests are not answered",
+        within: STUCK_AFTER,
+        detail: format!("the load was {workload}"),
+    };
+    timeout(STUCK_AFTER, ending).await.map_err(stuck)??;
     let mut all = Tally::new(durations.measured)?;
     for tally in &tallies {
         all.add(&mut lock(tally))?;
@@ -156,9 +170,10 @@ async fn work<C: Connection>(
 pub(crate) async fn first_write<C: Connection>(connection: &C, killed: Instant, within: Duration) -> Result<Duration> {
     let value = value(100);
     loop {
-        let why = match connection.put(0, value.clone()).await {
-            Ok(()) => return Ok(killed.elapsed()),
-            Err(error) => error.to_string(),
+        let why = match timeout(within, connection.put(0, value.clone())).await {
+            Ok(Ok(())) => return Ok(killed.elapsed()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "there was no answer".to_owned(),
         };
         if killed.elapsed() > within {
             return Err(Error::TimedOut { what: "no write was acknowledged", within, detail: why });

@@ -53,7 +53,8 @@ pub fn markdown(report: &Report) -> String {
          hundred they follow Zipf's law with the exponent {ZIPF_EXPONENT}. Processor time is that of all servers' processes and \
          of the client's, from `/proc`.\n\n\
          A leader (for kv: the primary of the writer's key) is killed by SIGKILL between two writes, and the next one is tried \
-         until it is acknowledged; {crashes} times, the cluster whole again before each. Clients know the nodes that are left. \
+         until it is acknowledged; {crashes} times, the cluster whole again before each. The clients of etcd and ZooKeeper are connected to \
+         nodes that are left; that of kv to all, and has to find out. \
          Lease, heartbeat and election times are those that each system comes with.\n\n\
          To measure anew: `make bench`; it keeps all figures, the rate of each second among them, as JSON."
     );

@@ -7,6 +7,11 @@ use crate::{
 
 /// Reads the report of one run with `--precise --sample`. Processor times are left at 0: they are not in it.
 pub(super) fn parse(text: &str) -> Result<Sample> {
+    if !text.contains("Summary:")
+        && let Some((_, failures)) = text.split_once("Error distribution:\n")
+    {
+        return Err(Error::request(failures.trim()));
+    }
     let seconds = field(text, "Total:")?;
     let latency = Latency {
         p50: micros(percentile(text, "50%")?.ok_or_else(|| missing("50%"))?),
@@ -91,6 +96,8 @@ mod tests {
     fn errors_are_counted_and_what_is_no_report_is_refused() {
         let failed = format!("{RECORDED}\nError distribution:\n  [3]\ttimed out\n  [4]\tno leader\n");
         assert_eq!(parse(&failed).expect("it is one").errors, 7);
+        let none = parse("\nError distribution:\n  [3]\ttimed out\n").expect_err("nothing was measured");
+        assert!(none.to_string().contains("timed out"), "{none}");
         let refused = parse("Error: unknown flag").expect_err("it is none").to_string();
         assert!(refused.contains("there is no Total:"), "{refused}");
         let damaged = RECORDED.replace("Slowest:\t", "Slowest:\tx");
