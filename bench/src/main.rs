@@ -46,7 +46,12 @@ enum Job {
 #[derive(Args, Clone, Debug)]
 struct RunArguments {
     /// What to measure, one after the other.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "kv,kv-unary,kv-three-copies,etcd,zookeeper")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "kv,kv-unary,kv-three-copies,etcd,etcd-tonic,zookeeper"
+    )]
     systems: Vec<SystemName>,
     /// What to do with each.
     #[arg(
@@ -187,6 +192,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
         let Job::Run(run) = Arguments::parse_from(["kv-bench", "run"]).job else { panic!("it is a run") };
-        assert_eq!((run.systems.len(), run.workloads.len(), run.in_flight), (5, 11, vec![1, 64, 256]));
+        assert_eq!((run.systems.len(), run.workloads.len(), run.in_flight), (6, 11, vec![1, 64, 256]));
     }
 }

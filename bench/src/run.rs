@@ -12,7 +12,7 @@ use crate::{
     limits,
     load::Durations,
     report::{FORMAT, Machine, Measurement, Report, Settings, SystemReport},
-    system::{Etcd, Kv, System, SystemName, ZooKeeper},
+    system::{Driver, Etcd, Kv, System, SystemName, ZooKeeper},
     workload::{Group, Workload},
 };
 
@@ -86,7 +86,10 @@ async fn of(system: SystemName, name: String, directory: &Path, options: &Option
         SystemName::KvThreeCopies => {
             measure(Kv::start(directory, three, Transport::Pipeline).await?, name, options).await
         }
-        SystemName::Etcd => measure(Etcd::start(directory, &options.cache).await?, name, options).await,
+        SystemName::Etcd => measure(Etcd::start(directory, &options.cache, Driver::Tool).await?, name, options).await,
+        SystemName::EtcdTonic => {
+            measure(Etcd::start(directory, &options.cache, Driver::Tonic).await?, name, options).await
+        }
         SystemName::ZooKeeper => measure(ZooKeeper::start(directory).await?, name, options).await,
     }
 }

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use kv_local::{Launcher, PortBlock, WorkDirectory};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use etcd::Etcd;
+pub(crate) use etcd::{Driver, Etcd};
 pub(crate) use kv::Kv;
 pub(crate) use zookeeper::ZooKeeper;
 
@@ -40,8 +40,10 @@ pub enum SystemName {
     KvUnary,
     /// With three copies, as many as the others keep; by the client's stream.
     KvThreeCopies,
-    /// etcd.
+    /// etcd; its puts and gets by its own load generator.
     Etcd,
+    /// etcd, with all loads from this program, by the same gRPC library as those of kv-unary.
+    EtcdTonic,
     /// ZooKeeper.
     #[value(name = "zookeeper")]
     ZooKeeper,

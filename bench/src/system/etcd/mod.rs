@@ -29,12 +29,22 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// Of a write while there is no leader: then another member is asked.
 const ATTEMPT_WITHIN: Duration = Duration::from_millis(250);
 
+/// What puts loads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// etcd's own tool, as far as it has such loads.
+    Tool,
+    /// This program: what the client costs is seen from the difference.
+    Tonic,
+}
+
 /// Three members with the settings that etcd comes with.
 #[derive(Debug)]
 pub(crate) struct Etcd {
     members: Vec<Member>,
     programs: Programs,
     ground: Ground,
+    driver: Driver,
 }
 
 #[derive(Debug)]
@@ -47,7 +57,7 @@ struct Member {
 }
 
 impl Etcd {
-    pub(crate) async fn start(directory: &Path, cache: &Path) -> Result<Self> {
+    pub(crate) async fn start(directory: &Path, cache: &Path, driver: Driver) -> Result<Self> {
         let cache = cache.to_owned();
         let built = tokio::task::spawn_blocking(move || Programs::build(&cache)).await;
         let programs = built.map_err(Error::request)??;
@@ -73,7 +83,7 @@ impl Etcd {
             ];
             members.push(Member { name, client, arguments, process: None });
         }
-        let mut system = Self { members, programs, ground };
+        let mut system = Self { members, programs, ground, driver };
         for index in 0..NODES {
             system.launch(index)?;
         }
@@ -128,14 +138,19 @@ impl System for Etcd {
     }
 
     fn settings(&self) -> Vec<String> {
+        let driver = match self.driver {
+            Driver::Tool => {
+                "puts and gets: its own `benchmark`, with one connection to the leader for ten clients; all its gets are of one \
+                 key; percentiles from its report. Mix and scans: gRPC from this program, as in etcd-tonic"
+            }
+            Driver::Tonic => {
+                "driven by gRPC from this program, one connection to the leader for ten in flight, at most three"
+            }
+        };
         vec![
             "three members, each with every key; a write is acknowledged when two have synced it".to_owned(),
             "settings as they come".to_owned(),
-            format!(
-                "puts and gets: its own `benchmark`, with one connection to the leader for ten clients; all its gets are of \
-                 one key; percentiles from its report. Mix and scans: gRPC from this program, {NODES} or fewer connections \
-                 to the leader"
-            ),
+            driver.to_owned(),
         ]
     }
 
@@ -151,20 +166,22 @@ impl System for Etcd {
         let leader = self.leader().await?;
         let address = self.members[leader].client.to_string();
         let servers = self.processes();
-        match workload.operation {
-            Operation::Put | Operation::Get | Operation::StaleGet => {
+        match (self.driver, workload.operation) {
+            (Driver::Tool, Operation::Put | Operation::Get | Operation::StaleGet) => {
                 let client = EtcdClient::new(&[address], REQUEST_WITHIN)?;
                 let (key, value) = (Tool::read_key(&workload), load::value(workload.value_bytes));
                 client.put_named(key.into(), value).await?;
                 let tool = Tool { program: self.programs.tool.clone(), endpoints: self.addresses().join(",") };
                 tool.drive(&workload, durations, &servers).await
             }
-            Operation::Mixed | Operation::Scan => {
+            _ => {
                 let number = tool::connections(workload.in_flight).min(NODES);
                 let clients: Result<Vec<_>> =
                     (0..number).map(|_| EtcdClient::new(std::slice::from_ref(&address), REQUEST_WITHIN)).collect();
                 let clients = clients?;
-                load::prepare(&clients, &workload).await?;
+                if workload.reads() {
+                    load::prepare(&clients, &workload).await?;
+                }
                 load::drive(&clients, workload, durations, &servers).await
             }
         }
