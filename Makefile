@@ -55,9 +55,9 @@ lint: ## Checks formatting, compiler warnings and clippy
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: bench
-bench: ## Measures puts and gets at 1, 64 and 256 in flight on three local nodes, built for speed
-	$(CARGO) build --workspace --bins --locked --release
-	$(TARGET)/release/kv-local --nodes 3 --no-proxies $(ARGS) exec local/bench.sh
+bench: ## Measures this store, etcd and ZooKeeper side by side (Go, Java; half an hour; ARGS="--systems kv,etcd --workloads put,get")
+	$(CARGO) build --locked --release --package kv-node --package kv-bench --bins
+	$(TARGET)/release/kv-bench run --json $(TARGET)/kv-bench.json $(ARGS)
 
 KV_SIM := $(CARGO) run --profile soak --locked --package kv-simulator --bin kv-sim --
 

@@ -1,7 +1,7 @@
 use crate::{Package, Repository};
 
 /// A crate, and what of the workspace it may depend on (its tests may use more).
-const DIRECTIONS: [(&str, &[&str]); 16] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("kv-proto", &[]),
     ("kv-types", &[]),
     ("kv-storage", &["kv-types"]),
@@ -10,6 +10,7 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("kv-node", &["kv-types", "kv-storage", "kv-replication", "kv-cluster", "kv-proto"]),
     ("kv-client", &["kv-proto"]),
     ("kv-local", &["kv-client"]),
+    ("kv-bench", &["kv-client", "kv-local"]),
     ("kv-checker", &[]),
     ("kv-simulator", &["kv-types", "kv-replication", "kv-checker"]),
     ("kv-tests", &["kv-checker", "kv-client", "kv-local", "kv-proto"]),
@@ -22,9 +23,9 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
 
 /// A crate from outside, and who may depend on it.
 const OUTSIDE: [(&str, &[&str]); 8] = [
-    ("zookeeper-client", &["kv-cluster", "kv-client", "kv-operator"]),
+    ("zookeeper-client", &["kv-cluster", "kv-client", "kv-operator", "kv-bench"]),
     ("lsm-tree", &["kv-storage"]),
-    ("tonic", &["kv-proto", "kv-node", "kv-client", "kv-tests"]),
+    ("tonic", &["kv-proto", "kv-node", "kv-client", "kv-tests", "kv-bench"]),
     ("axum", &["kv-node", "kv-operator", "kv-tests-kubernetes"]),
     ("kube", &["kv-operator", "kv-tests-kubernetes"]),
     ("k8s-openapi", &["kv-operator", "kv-tests-kubernetes"]),
@@ -34,6 +35,7 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
             "kv-node",
             "kv-client",
             "kv-local",
+            "kv-bench",
             "kv-operator",
             "kv-zookeeper-member",
             "kv-simulator",
@@ -49,6 +51,7 @@ const OUTSIDE: [(&str, &[&str]); 8] = [
             "kv-node",
             "kv-client",
             "kv-local",
+            "kv-bench",
             "kv-operator",
             "kv-tests",
             "kv-chaos",

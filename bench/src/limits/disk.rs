@@ -1,0 +1,65 @@
+use std::{
+    fs::File,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::MESSAGE_BYTES;
+use crate::{
+    error::{Error, Result},
+    report::Limit,
+};
+
+const BLOCK: usize = 4096;
+/// A file that is written before, as this store's log prepares its segments. At its end it is begun anew.
+const PREPARED_BYTES: usize = 16 << 20;
+
+/// A file that grows: each sync also makes its new length durable.
+pub(super) fn append(directory: &Path, each: Duration) -> Result<Limit> {
+    let mut file = tempfile::tempfile_in(directory).map_err(Error::file("write in", directory))?;
+    let rate = syncs(&mut file, BLOCK, usize::MAX, each)?;
+    Ok(Limit { name: "4 KiB appended to a file that grows, by one writer".to_owned(), rate, unit: "syncs".to_owned() })
+}
+
+/// A file that has its length: only data is synced.
+pub(super) fn overwrite(directory: &Path, each: Duration) -> Result<Limit> {
+    let mut file = prepared(directory)?;
+    let rate = syncs(&mut file, BLOCK, PREPARED_BYTES, each)?;
+    Ok(Limit { name: "4 KiB in a prepared file, by one writer".to_owned(), rate, unit: "syncs".to_owned() })
+}
+
+/// As the log writes: all that waits, in one write and one sync.
+pub(super) fn group(directory: &Path, records: usize, each: Duration) -> Result<Limit> {
+    let mut file = prepared(directory)?;
+    let rate = syncs(&mut file, records * MESSAGE_BYTES, PREPARED_BYTES, each)? * records as f64;
+    let name = format!("records of {MESSAGE_BYTES} bytes in a prepared file, {records} to a sync");
+    Ok(Limit { name, rate, unit: "records".to_owned() })
+}
+
+fn prepared(directory: &Path) -> Result<File> {
+    let mut file = tempfile::tempfile_in(directory).map_err(Error::file("write in", directory))?;
+    file.write_all(&vec![0; PREPARED_BYTES])
+        .and_then(|()| file.sync_all())
+        .map_err(Error::file("write in", directory))?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn syncs(file: &mut File, bytes: usize, room: usize, each: Duration) -> Result<f64> {
+    // What is written differs from what is there.
+    let block = vec![0xa5; bytes];
+    let (mut syncs, mut at) = (0_u32, 0);
+    let start = Instant::now();
+    while start.elapsed() < each {
+        if room - at < bytes {
+            at = 0;
+            file.seek(SeekFrom::Start(0))?;
+        }
+        file.write_all(&block)?;
+        file.sync_data()?;
+        at += bytes;
+        syncs += 1;
+    }
+    Ok(f64::from(syncs) / start.elapsed().as_secs_f64())
+}
