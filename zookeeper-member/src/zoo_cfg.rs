@@ -21,14 +21,16 @@ pub(crate) const LOGBACK: &str = r#"<configuration>
 /// The static part of the configuration. It may be written anew at each start; its last line points to the dynamic part.
 ///
 /// Without `standaloneEnabled=false` a lone member refuses to be reconfigured; without `db.autocreate=false` wiped members
-/// elect an empty ensemble; without `quorumListenOnAllIPs` a member ends whose own name can't be resolved yet.
+/// elect an empty ensemble; without `quorumListenOnAllIPs` a member ends whose own name can't be resolved yet. `syncLimit` is how
+/// soon a leader is missed whose machine is gone, and nothing fails over before there is another one: 3 ticks leave the nodes' clients
+/// more than half of their ten seconds.
 pub(crate) fn text(folders: &Folders, settings: &Settings, pointer: &Path) -> String {
     let (data, datalog) = (folders.data.display(), folders.datalog.display());
     let tick = settings.tick_millis;
     let mut text = format!(
         "tickTime={tick}\n\
          initLimit=10\n\
-         syncLimit=5\n\
+         syncLimit=3\n\
          dataDir={data}\n\
          dataLogDir={datalog}\n\
          standaloneEnabled=false\n\

@@ -34,8 +34,11 @@ const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A connection that is lost for this part of the session timeout is made anew here: the library's own pauses between attempts double
 /// without a bound, and peers that are back sooner would take this node for cut off.
 const RESUMED_PER_TIMEOUT: u32 = 6;
-/// An attempt to connect ends after this part of the session timeout, so that an address that answers nothing leaves time for another.
+/// An attempt to connect ends after this part of the session timeout.
 const ATTEMPTS_PER_TIMEOUT: u32 = 2;
+/// An address that answers nothing is left for the next one after this part of the session timeout, as is one that has stopped to: the
+/// library's own two fifths leave no time for another one in the same attempt.
+const ADDRESSES_PER_TIMEOUT: u32 = 4;
 /// While ZooKeeper can't be reached, a warning at least and at most so often.
 const WARN_PAUSE: Duration = Duration::from_secs(2);
 const WARN_PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -254,11 +257,15 @@ impl Session {
         loop {
             // Detached: a session that is left behind must not be closed by the library at a moment of its own choice,
             // since its successor may have taken it up.
-            let mut connector = Client::connector().with_session_timeout(self.shared.requested_timeout).with_detached();
+            let requested = self.shared.requested_timeout;
+            let mut connector = Client::connector()
+                .with_session_timeout(requested)
+                .with_connection_timeout(requested / ADDRESSES_PER_TIMEOUT)
+                .with_detached();
             if let Some(session) = &resumed {
                 connector = connector.with_session(session.clone());
             }
-            let limit = self.shared.requested_timeout / ATTEMPTS_PER_TIMEOUT;
+            let limit = requested / ATTEMPTS_PER_TIMEOUT;
             let reason = match timeout(limit, connector.connect(self.layout().hosts())).await {
                 Ok(Ok(client)) => return client,
                 Ok(Err(ZkError::SessionExpired)) if resumed.is_some() => {

@@ -48,6 +48,9 @@ struct Arguments {
     /// Pause of a worker between two operations, such as 20ms
     #[arg(long, env = "KV_LOAD_PAUSE", default_value = "20ms", value_parser = humantime::parse_duration)]
     pause: Duration,
+    /// How long an operation may take
+    #[arg(long, env = "KV_LOAD_DEADLINE", default_value = "10s", value_parser = humantime::parse_duration)]
+    deadline: Duration,
     /// How long, such as 60s [default: until SIGTERM]
     #[arg(long, env = "KV_LOAD_DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -129,7 +132,8 @@ async fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn std::error::Erro
 async fn begin(arguments: &Arguments) -> Result<(Client, Vec<Worker>), kv_client::Error> {
     let deadline = Instant::now() + arguments.wait;
     let (client, description) = loop {
-        let options = ClientOptions::new(arguments.cluster.discovery());
+        let discovery = arguments.cluster.discovery();
+        let options = ClientOptions { deadline: arguments.deadline, ..ClientOptions::new(discovery) };
         let begun = async {
             let client = Client::connect(options).await?;
             // Answered by a shard, so that the cluster serves and doesn't only describe itself.

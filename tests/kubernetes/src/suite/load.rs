@@ -14,8 +14,13 @@ use crate::images;
 
 /// The pod's name.
 const POD: &str = "load";
+/// The client's own.
+const DEADLINE: Duration = Duration::from_secs(10);
 /// The load runs within this time, and has judged its history within it.
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// A longer silence is worth a look at what the pods have logged; requests wait for ten seconds.
+const SILENCE_MAX_MILLIS: u64 = 5_000;
 
 /// Clients in a pod that read, write, compare-and-set and delete, and what became of it.
 pub struct Load<'c> {
@@ -38,8 +43,13 @@ pub struct Figures {
 }
 
 impl<'c> Load<'c> {
-    /// Begins, on a machine (or wherever there is room).
+    /// Begins, on a machine (or wherever there is room), with the client's own deadline for operations.
     pub async fn start(store: &Store<'c>, machine: Option<&str>) -> Self {
+        Self::start_with(store, machine, DEADLINE).await
+    }
+
+    /// Begins with another deadline for operations.
+    pub async fn start_with(store: &Store<'c>, machine: Option<&str>, deadline: Duration) -> Self {
         let load = Self { store: store.clone() };
         load.remove().await;
         let node = format!("{}:7400", store.name);
@@ -59,7 +69,7 @@ impl<'c> Load<'c> {
                 "containers": [{
                     "name": "load",
                     "image": images::TOOLS,
-                    "command": ["kv-load", "--node", node],
+                    "command": ["kv-load", "--node", node, "--deadline", format!("{}s", deadline.as_secs())],
                     "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
                 }],
             },
@@ -89,7 +99,8 @@ impl<'c> Load<'c> {
         let line = line.unwrap_or_else(|| panic!("the load ended without its verdict:\n{log}"));
         let figures: Figures = serde_json::from_str(line).expect("the verdict is JSON");
         eprintln!("{namespace}: {figures:?}");
-        if figures.failed + figures.unknown > 0 || !figures.linearizable {
+        let is_odd = figures.failed + figures.unknown > 0 || figures.longest_silence_ms > SILENCE_MAX_MILLIS;
+        if is_odd || !figures.linearizable {
             eprintln!("{line}\nthe logs of the pods are in {}", self.store.kubernetes.keep_logs(namespace).display());
         }
         self.remove().await;
