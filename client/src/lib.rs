@@ -24,6 +24,8 @@ mod session;
 mod sessions;
 mod watch;
 
+pub mod keys;
+
 /// How the cluster describes itself, as on the wire.
 pub mod description {
     pub use kv_proto::v1::{ClusterDescription, NodeDescription, ReplicaDescription, ShardDescription};
