@@ -28,7 +28,7 @@ pub mod zookeeper;
 pub use callers::Callers;
 pub use cluster::LocalCluster;
 pub use directory::WorkDirectory;
-pub use error::{Error, Result};
+pub use error::{Error, Result, chain};
 pub use node::{Folder, Node, NodeState};
 pub use options::{MAX_NODES, Options};
 pub use ports::PortBlock;

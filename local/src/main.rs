@@ -4,7 +4,6 @@ mod arguments;
 mod demo;
 mod describe;
 mod exec;
-mod failure;
 mod shell;
 mod tables;
 mod terminal_mode;
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
             outcome = work(arguments) => match outcome {
                 Ok(code) => code,
                 Err(error) => {
-                    eprintln!("kv-local: {}", failure::chain(&*error));
+                    eprintln!("kv-local: {}", kv_local::chain(&*error));
                     ExitCode::FAILURE
                 }
             },

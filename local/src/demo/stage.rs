@@ -5,11 +5,11 @@ use std::{
 };
 
 use kv_client::{Client, ClusterState, Master, description::ClusterDescription, look_up};
-use kv_local::LocalCluster;
+use kv_local::{LocalCluster, chain};
 use tokio::time::sleep;
 
 use super::summary::Summary;
-use crate::{describe::describe, failure};
+use crate::describe::describe;
 
 /// Any failure ends the demonstration.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -97,7 +97,7 @@ impl Stage {
                     Err(what) => missing = what,
                 },
                 // The node that was asked may be the one that has just been killed.
-                Err(error) => missing = failure::chain(&*error),
+                Err(error) => missing = chain(&*error),
             }
             if started.elapsed() > within {
                 return Err(not_seen(claim, within, &missing));

@@ -2,7 +2,7 @@ use std::{error::Error, time::Duration};
 
 use comfy_table::Cell;
 use kv_client::{ChangeKind, Changes, ClusterState, Watch, look_up};
-use kv_local::{LocalCluster, Mode, Node};
+use kv_local::{LocalCluster, Mode, Node, chain};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     lines::Lines,
     terminal::Printer,
 };
-use crate::{describe::describe, failure, tables, traffic};
+use crate::{describe::describe, tables, traffic};
 
 /// How long the nodes may take to be ready, at the start and at `wait`.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub async fn run(cluster: &mut LocalCluster, mut lines: Lines) -> Result<bool, B
             Err(error) => {
                 // A person knows which line it was.
                 let place = if lines.is_terminal() { String::new() } else { format!("line {number}: ") };
-                eprintln!("error: {place}{}", failure::chain(&*error));
+                eprintln!("error: {place}{}", chain(&*error));
                 all_well = false;
             }
         }
@@ -167,7 +167,7 @@ impl Session<'_> {
             Ok(ClusterState::Alive { master, members: _ }) => {
                 self.print(format!("alive, the master is {} at {}", master.id, master.address));
             }
-            Err(error) => self.print(format!("ZooKeeper does not answer: {}", failure::chain(&error))),
+            Err(error) => self.print(format!("ZooKeeper does not answer: {}", chain(&error))),
         }
         let description = describe(self.cluster).await?;
         if !description.zookeeper_connected {
@@ -195,7 +195,7 @@ impl Session<'_> {
                 match stream.next().await {
                     Ok(changes) => printer.print(&shown(&changes)),
                     Err(error) => {
-                        printer.print(&format!("the watch has ended: {}", failure::chain(&error)));
+                        printer.print(&format!("the watch has ended: {}", chain(&error)));
                         return;
                     }
                 }

@@ -128,17 +128,5 @@ impl Error {
     }
 }
 
-/// An error and what has caused it, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// Shorthand of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -31,7 +31,7 @@ pub use audit::{Mark, ObjectReference, User, Write};
 pub use cluster::Cluster;
 pub use command::{run as run_to_end, run_with_input};
 pub use control_plane::STORAGE_CLASS;
-pub use error::{Error, Result, chain};
+pub use error::{Error, Result};
 pub use images::Image;
 pub use layout::Layout;
 pub use machine::{MACHINES, Machine};

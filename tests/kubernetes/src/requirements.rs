@@ -1,9 +1,6 @@
-use crate::{
-    cluster::Cluster,
-    error::{Error, chain},
-    images::Image,
-    progress::say,
-};
+use kv_local::chain;
+
+use crate::{cluster::Cluster, error::Error, images::Image, progress::say};
 
 /// Runs a test that needs a cluster, with `images` on its machines. Where there is none and none can be made it is skipped, and
 /// says so; with `CI` set it fails.

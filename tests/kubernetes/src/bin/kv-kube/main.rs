@@ -5,7 +5,8 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kv_kubernetes::{Cluster, Image, Layout, MACHINES, Result, chain, run_to_end};
+use kv_kubernetes::{Cluster, Image, Layout, MACHINES, Result, run_to_end};
+use kv_local::chain;
 
 #[derive(Debug, Parser)]
 #[command(name = "kv-kube", version, about)]
