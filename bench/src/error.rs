@@ -1,9 +1,4 @@
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 /// Why something could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -16,34 +11,6 @@ pub enum Error {
         tool: &'static str,
         /// What to do.
         advice: &'static str,
-    },
-    /// A program that was run to its end failed.
-    #[error("`{command}` failed with {status}: {output}")]
-    Command {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last lines that it printed.
-        output: String,
-    },
-    /// A program could not be started.
-    #[error("can't start {program}")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file could not be used.
-    #[error("can't {action} {}", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
     },
     /// What was read is not what it should be.
     #[error("can't understand {what}: {why}")]
@@ -77,21 +44,25 @@ pub enum Error {
         /// As its client says.
         why: String,
     },
-    /// A local cluster.
+    /// A file, a program or a process of this machine.
     #[error(transparent)]
     Local(#[from] kv_local::Error),
+    /// The disk is nearly full.
+    #[error("{free_bytes} bytes are free at {}, and {needed_bytes} must stay free: give a larger disk by --dir, or measure less", path.display())]
+    NoSpace {
+        /// Where the data is kept.
+        path: PathBuf,
+        /// What is free there.
+        free_bytes: u64,
+        /// What must stay free.
+        needed_bytes: u64,
+    },
     /// Sockets or threads of this process.
     #[error("can't measure the machine")]
     Machine(#[from] io::Error),
 }
 
 impl Error {
-    /// For `map_err`: an I/O error of a file.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { action, path, source }
-    }
-
     /// For `map_err`: an error of a system's client.
     pub(crate) fn request(error: impl std::fmt::Display) -> Self {
         Self::Request { why: error.to_string() }

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
+use kv_client::keys::KeyChoice;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{
     task::JoinSet,
@@ -15,10 +16,10 @@ use tokio::{
 
 use crate::{
     error::{Error, Result},
-    keys::Keys,
+    fill::fill,
     processor::ProcessorTime,
     report::{Latency, Sample},
-    workload::{MIXED_READS, Operation, Workload},
+    workload::{MIXED_READS, Operation, Workload, ZIPF_EXPONENT},
 };
 
 /// Workers that share one tally.
@@ -26,11 +27,9 @@ const WORKERS_PER_TALLY: usize = 32;
 /// Nanoseconds that can be told apart: from a microsecond to five minutes, by a thousandth.
 const LATENCIES: (u64, u64, u8) = (1_000, 300_000_000_000, 3);
 /// After an error: a system that refuses at once must not take the processor from itself.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(5);
 /// Requests that are still in flight so long after the end of a load are not slow.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// In flight when keys are written before a load that reads them.
-const PREPARING_IN_FLIGHT: usize = 64;
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// A client of a system. Keys are numbers, which each system gives its own form.
 pub(crate) trait Connection: Clone + Send + Sync + 'static {
@@ -46,6 +45,15 @@ pub(crate) trait Connection: Clone + Send + Sync + 'static {
     fn scan(&self, key: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
+/// A load on so many different keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) workload: Workload,
+    pub(crate) keys: u64,
+    /// All keys are there.
+    pub(crate) prepared: bool,
+}
+
 /// For how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Durations {
@@ -56,6 +64,8 @@ pub(crate) struct Durations {
 struct Tally {
     latencies: Histogram<u64>,
     each_second: Vec<u64>,
+    /// Nanoseconds of the slowest request that began in each second.
+    slowest: Vec<u64>,
     errors: u64,
     last_error: Option<Error>,
 }
@@ -65,79 +75,79 @@ struct Window {
     until: Instant,
 }
 
-/// Writes all keys of a load once.
-pub(crate) async fn prepare<C: Connection>(connections: &[C], workload: &Workload) -> Result<()> {
-    let value = value(workload.value_bytes);
-    let mut writing = JoinSet::new();
-    for number in 0..workload.keys() {
-        if writing.len() >= PREPARING_IN_FLIGHT {
-            finished(writing.join_next().await)?;
-        }
-        let (connection, value) = (connections[number as usize % connections.len()].clone(), value.clone());
-        writing.spawn(async move { connection.put(number, value).await });
-    }
-    while !writing.is_empty() {
-        finished(writing.join_next().await)?;
-    }
-    Ok(())
-}
-
-fn finished(outcome: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
-    match outcome {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(error)) => Err(Error::request(error)),
-        None => Ok(()),
+impl From<Workload> for Load {
+    fn from(workload: Workload) -> Self {
+        Self { workload, keys: workload.keys(), prepared: false }
     }
 }
 
-/// Puts the load on, closed loop: each request that is answered is followed by another.
-pub(crate) async fn drive<C: Connection>(
-    connections: &[C],
-    workload: Workload,
-    durations: Durations,
-    servers: &[u32],
-) -> Result<Sample> {
-    let from = Instant::now() + durations.warm_up;
-    let window = Arc::new(Window { from, until: from + durations.measured });
-    let keys = Keys::new(&workload)?;
-    let value = value(workload.value_bytes);
-    let tallies = (0..workload.in_flight.div_ceil(WORKERS_PER_TALLY))
-        .map(|_| Ok(Arc::new(Mutex::new(Tally::new(durations.measured)?))))
-        .collect::<Result<Vec<_>>>()?;
-    let mut workers = JoinSet::new();
-    for worker in 0..workload.in_flight {
-        let connection = connections[worker % connections.len()].clone();
-        let tally = Arc::clone(&tallies[worker % tallies.len()]);
-        let random = SmallRng::seed_from_u64(worker as u64);
-        workers.spawn(work(connection, workload, keys.clone(), value.clone(), random, Arc::clone(&window), tally));
+impl Load {
+    /// Writes all keys once if the load reads them.
+    pub(crate) async fn prepare<C: Connection>(&self, connections: &[C]) -> Result<()> {
+        if self.workload.reads() { self.prepare_all(connections).await } else { Ok(()) }
     }
-    sleep_until(window.from.into()).await;
-    let before = ProcessorTime::now(servers);
-    sleep_until(window.until.into()).await;
-    let used = ProcessorTime::now(servers).since(before);
-    let ending = async {
-        while let Some(ended) = workers.join_next().await {
-            ended.map_err(Error::request)?;
+
+    /// Writes all keys once, unless they are there.
+    pub(crate) async fn prepare_all<C: Connection>(&self, connections: &[C]) -> Result<()> {
+        if self.prepared {
+            return Ok(());
         }
-        Ok::<_, Error>(())
-    };
-    let stuck = |_| Error::TimedOut {
-        what: "requests are not answered",
-        within: STUCK_AFTER,
-        detail: format!("the load was {workload}"),
-    };
-    timeout(STUCK_AFTER, ending).await.map_err(stuck)??;
-    let mut all = Tally::new(durations.measured)?;
-    for tally in &tallies {
-        all.add(&mut lock(tally))?;
+        fill(connections, 0..self.keys, self.workload.value_bytes).await
     }
-    all.into_sample(&workload, durations.measured, used)
+
+    /// Puts the load on, closed loop: each request that is answered is followed by another.
+    pub(crate) async fn drive<C: Connection>(
+        &self,
+        connections: &[C],
+        durations: Durations,
+        servers: &[u32],
+    ) -> Result<Sample> {
+        let Self { workload, keys, prepared: _ } = *self;
+        let from = Instant::now() + durations.warm_up;
+        let window = Arc::new(Window { from, until: from + durations.measured });
+        let keys = match workload.operation {
+            Operation::Mixed => KeyChoice::zipf(keys, ZIPF_EXPONENT).map_err(Error::request)?,
+            _ => KeyChoice::uniform(keys),
+        };
+        let value = value(workload.value_bytes);
+        let tallies = (0..workload.in_flight.div_ceil(WORKERS_PER_TALLY))
+            .map(|_| Ok(Arc::new(Mutex::new(Tally::new(durations.measured)?))))
+            .collect::<Result<Vec<_>>>()?;
+        let mut workers = JoinSet::new();
+        for worker in 0..workload.in_flight {
+            let connection = connections[worker % connections.len()].clone();
+            let tally = Arc::clone(&tallies[worker % tallies.len()]);
+            let random = SmallRng::seed_from_u64(worker as u64);
+            workers.spawn(work(connection, workload, keys.clone(), value.clone(), random, Arc::clone(&window), tally));
+        }
+        sleep_until(window.from.into()).await;
+        let before = ProcessorTime::now(servers);
+        sleep_until(window.until.into()).await;
+        let used = ProcessorTime::now(servers).since(before);
+        let ending = async {
+            while let Some(ended) = workers.join_next().await {
+                ended.map_err(Error::request)?;
+            }
+            Ok::<_, Error>(())
+        };
+        let stuck = |_| Error::TimedOut {
+            what: "requests are not answered",
+            within: STUCK_AFTER,
+            detail: format!("the load was {workload}"),
+        };
+        timeout(STUCK_AFTER, ending).await.map_err(stuck)??;
+        let mut all = Tally::new(durations.measured)?;
+        for tally in &tallies {
+            all.add(&mut lock(tally))?;
+        }
+        all.into_sample(&workload, durations.measured, used)
+    }
 }
 
 async fn work<C: Connection>(
     connection: C,
     workload: Workload,
-    keys: Keys,
+    keys: KeyChoice,
     value: Bytes,
     mut random: SmallRng,
     window: Arc<Window>,
@@ -199,7 +209,7 @@ impl Tally {
         let (least, most, digits) = LATENCIES;
         let latencies = Histogram::new_with_bounds(least, most, digits).map_err(Error::request)?;
         let seconds = measured.as_secs_f64().ceil() as usize;
-        Ok(Self { latencies, each_second: vec![0; seconds], errors: 0, last_error: None })
+        Ok(Self { latencies, each_second: vec![0; seconds], slowest: vec![0; seconds], errors: 0, last_error: None })
     }
 
     /// The rate counts answers within the window. Latency also counts a request that outlasts it: the slowest must not be
@@ -214,7 +224,12 @@ impl Tally {
         }
         match outcome {
             Ok(()) => {
-                self.latencies.saturating_record(ended.duration_since(begun).as_nanos() as u64);
+                let latency = ended.duration_since(begun).as_nanos() as u64;
+                self.latencies.saturating_record(latency);
+                let began = begun.saturating_duration_since(window.from).as_secs() as usize;
+                if let Some(slowest) = self.slowest.get_mut(began) {
+                    *slowest = latency.max(*slowest);
+                }
                 let second = ended.duration_since(window.from).as_secs() as usize;
                 if ended < window.until
                     && let Some(count) = self.each_second.get_mut(second)
@@ -233,6 +248,9 @@ impl Tally {
         self.latencies.add(&other.latencies).map_err(Error::request)?;
         for (all, one) in self.each_second.iter_mut().zip(&other.each_second) {
             *all += one;
+        }
+        for (all, one) in self.slowest.iter_mut().zip(&other.slowest) {
+            *all = (*all).max(*one);
         }
         self.errors += other.errors;
         self.last_error = self.last_error.take().or(other.last_error.take());
@@ -261,6 +279,7 @@ impl Tally {
             server_seconds: used.servers,
             client_seconds: used.client,
             each_second: self.each_second,
+            slowest_each_second: self.slowest.into_iter().map(micros).collect(),
         })
     }
 }
@@ -297,7 +316,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_is_counted_by_seconds_and_latency() {
-        let sample = drive(&[Fake { refuses: false }], MIXED, DURATIONS, &[]).await.expect("it answers");
+        let sample = Load::from(MIXED).drive(&[Fake { refuses: false }], DURATIONS, &[]).await.expect("it answers");
+        let slowest = sample.slowest_each_second.iter().copied().fold(0.0, f64::max);
+        assert!(slowest > 0.0 && slowest <= sample.latency.max * 1.01, "{slowest} {:?}", sample.latency);
         assert_eq!(sample.each_second.iter().sum::<u64>(), sample.operations);
         assert!(sample.each_second.len() == 2 && sample.each_second[0] > 0, "{:?}", sample.each_second);
         assert!(sample.latency.p50 <= sample.latency.p99 && sample.latency.p99 <= sample.latency.max);
@@ -306,9 +327,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_of_failures_only_is_an_error_with_their_reason() {
-        let refused = drive(&[Fake { refuses: true }], MIXED, DURATIONS, &[]).await.expect_err("it refuses");
+        let refused = Load::from(MIXED).drive(&[Fake { refuses: true }], DURATIONS, &[]).await.expect_err("it refuses");
         assert!(refused.to_string().contains("refused"), "{refused}");
-        assert!(prepare(&[Fake { refuses: true }], &MIXED).await.is_err());
+        assert!(Load::from(MIXED).prepare(&[Fake { refuses: true }]).await.is_err());
         let within = Duration::from_millis(20);
         let never = first_write(&Fake { refuses: true }, Instant::now(), within).await.expect_err("it refuses");
         assert!(matches!(never, Error::TimedOut { .. }));

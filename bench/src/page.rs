@@ -1,29 +1,41 @@
-//! A report as a page: `docs/benchmark.md`.
+//! A report as a page: `docs/benchmark.md`, with its plots in `docs/benchmark/`.
+
+mod plot;
+mod plots;
+mod words;
 
 use std::fmt::Write as _;
 
+use plots::Plot;
+
 use crate::{
+    error::Result,
     report::{Machine, Report, Settings},
     table::grids,
     workload::{MIXED_READS, ZIPF_EXPONENT},
 };
 
-const DIFFERENCES: &str = "\
-| | kv | kv-three-copies | etcd | zookeeper |
-|---|---|---|---|---|
-| copies of a key | 2 | 3 | 3 | 3 |
-| copies that have synced a put before it is acknowledged | all in sync: 2 | all in sync: 3 | a majority: 2 | a majority: 2 |
-| who orders writes | each node its third of the shards | the same | one leader | one leader |
-| where a linearizable read is answered | at the primary, under its lease | the same | at the leader, after a round to a majority | \
-by `sync` and then a read |
-| client | one stream to each node, requests in any order | the same | HTTP/2, a call for each request | one connection a \
-session, answers in order |
-| keeps | the last value, and results of sessions | the same | every revision until compacted | the last value, in memory |
-";
+/// Of the page's file, and of the folder of its plots beside it.
+const NAME: &str = "benchmark";
 
-/// The page. It is generated: what it says of systems beside their figures stands here.
+/// The page without plots. It is generated: what it says of systems beside their figures stands in `page/words.rs`.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
+    written(report, &[])
+}
+
+/// The page and its plots, as paths within one folder and what is to be there.
+///
+/// # Errors
+/// If a plot can't be drawn.
+pub fn files(report: &Report) -> Result<Vec<(String, String)>> {
+    let plots = plots::all(report)?;
+    let page = (format!("{NAME}.md"), written(report, &plots));
+    let plots = plots.into_iter().map(|plot| (format!("{NAME}/{}.svg", plot.name), plot.svg));
+    Ok(std::iter::once(page).chain(plots).collect())
+}
+
+fn written(report: &Report, plots: &[Plot]) -> String {
     let Machine { processor, processors, memory_bytes, kernel, file_system } = &report.machine;
     let Settings { warm_up_seconds, seconds, crashes, version } = &report.settings;
     let memory = memory_bytes >> 30;
@@ -40,7 +52,14 @@ pub fn markdown(report: &Report) -> String {
     for grid in grids(report) {
         let _ = writeln!(page, "## {}\n\n{}", grid.title, grid.markdown());
     }
-    let _ = writeln!(page, "## What differs between the systems\n\n{DIFFERENCES}");
+    if !plots.is_empty() {
+        let _ = writeln!(page, "## Plots\n\nEach group of bars has a scale of its own, from zero.\n");
+        for Plot { name, title, svg: _ } in plots {
+            let _ = writeln!(page, "![{title}]({NAME}/{name}.svg)\n");
+        }
+    }
+    let _ = writeln!(page, "## What differs between the systems\n\n{}", words::DIFFERENCES);
+    let _ = writeln!(page, "## What the comparison favours\n\n{}", words::FAIRNESS);
     let _ = writeln!(page, "## How it was measured\n");
     for system in &report.systems {
         let _ = writeln!(page, "- **{} {}**: {}.", system.name, system.version, system.settings.join("; "));
@@ -55,8 +74,9 @@ pub fn markdown(report: &Report) -> String {
          A leader (for kv: the primary of the writer's key) is killed by SIGKILL between two writes, and the next one is tried \
          until it is acknowledged; {crashes} times, the cluster whole again before each. The clients of etcd and ZooKeeper are connected to \
          nodes that are left; that of kv to all, and has to find out. \
-         Lease, heartbeat and election times are those that each system comes with.\n\n\
-         To measure anew: `make bench`; it keeps all figures, the rate of each second among them, as JSON."
+         Lease, heartbeat and election times are those that each system comes with.\n\n{}\n\
+         To measure anew: `make bench`; it keeps all figures, the rate of each second among them, as JSON.",
+        words::TRIALS
     );
     page
 }
@@ -64,7 +84,7 @@ pub fn markdown(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::made;
+    use crate::report::tests::{made, measured};
 
     #[test]
     fn the_page_has_figures_differences_and_how() {
@@ -81,5 +101,16 @@ mod tests {
             assert!(page.contains(part), "{part:?} is missing in:\n{page}");
         }
         assert!(!page.contains("  \n") && !page.contains("\n\n\n"), "{page}");
+    }
+
+    #[test]
+    fn every_plot_that_the_page_shows_is_beside_it() {
+        let files = files(&measured()).expect("they can be drawn");
+        let (name, page) = &files[0];
+        assert_eq!(name, "benchmark.md");
+        assert!(!page.contains("\n\n\n"), "{page}");
+        let shown: Vec<_> = page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        let beside: Vec<_> = files[1..].iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(shown, beside);
     }
 }

@@ -1,11 +1,15 @@
 //! What a run has found, as it is kept in JSON.
 
+mod trials;
+
 use serde::{Deserialize, Serialize};
 
-use crate::workload::Workload;
+pub use trials::{CatchUp, Endurance, GrowthPoint, Handovers, Memory, Moment, Start, quantile};
+
+use crate::{goals::Goal, workload::Workload};
 
 /// Of what is kept: another number if a reader of this version can't read it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// The systems, in the order in which they ran.
     pub systems: Vec<SystemReport>,
+    /// What was to be reached, and whether it was.
+    pub goals: Vec<Goal>,
 }
 
 /// The machine of a run.
@@ -62,7 +68,7 @@ pub struct Limit {
 }
 
 /// What one system did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SystemReport {
     /// As `--systems` names it.
     pub name: String,
@@ -74,6 +80,27 @@ pub struct SystemReport {
     pub measurements: Vec<Measurement>,
     /// For each kill of its leader, milliseconds until the next write was acknowledged.
     pub crash_millis: Vec<f64>,
+    /// Planned handovers; `None` here and below: not measured.
+    pub handovers: Option<Handovers>,
+    /// Start of a node with data, and memory.
+    pub start: Option<Start>,
+    /// A node that was away.
+    pub catch_up: Option<CatchUp>,
+    /// Full load for long.
+    pub endurance: Option<Endurance>,
+    /// Writes with more keys and shards; the first point is what the others are compared with.
+    pub growth: Vec<GrowthPoint>,
+    /// What failed, so that its figures are missing or fewer.
+    pub failures: Vec<Failure>,
+}
+
+/// Something that could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was to be.
+    pub what: String,
+    /// Why it could not.
+    pub why: String,
 }
 
 /// One load and what came of it.
@@ -102,6 +129,8 @@ pub struct Sample {
     pub client_seconds: f64,
     /// Requests that succeeded in each second; the first and the last one may be cut short.
     pub each_second: Vec<u64>,
+    /// Microseconds of the slowest request that began in each second; empty where the client does not say.
+    pub slowest_each_second: Vec<f64>,
 }
 
 /// Latencies in microseconds.
@@ -179,6 +208,7 @@ pub(crate) mod tests {
             settings: vec!["three nodes".to_owned()],
             measurements: std::iter::once(measurement(Operation::Put, put)).chain(scan).collect(),
             crash_millis: crash_millis.to_vec(),
+            ..SystemReport::default()
         }
     }
 
@@ -205,7 +235,55 @@ pub(crate) mod tests {
                 system("etcd", 4_000, Some(2_000), &[]),
                 system("zookeeper", 6_000, None, &[]),
             ],
+            goals: Vec::new(),
         }
+    }
+
+    /// The same, with one of everything else.
+    pub(crate) fn measured() -> Report {
+        let memory = |mebibytes: u64| Memory { resident_bytes: mebibytes << 20, anonymous_bytes: 100 << 20 };
+        let moment = |seconds: f64, mebibytes| Moment {
+            seconds,
+            memory: vec![memory(mebibytes)],
+            disk_bytes: 5_000_000_000,
+            log_bytes: 1_000_000_000,
+        };
+        let sample = |operations, seconds| Sample {
+            operations,
+            seconds,
+            latency: Latency { max: 200_000.0, ..Latency::default() },
+            each_second: vec![operations],
+            slowest_each_second: vec![200_000.0],
+            ..Sample::default()
+        };
+        let point =
+            |keys, operations| GrowthPoint { keys, shards: 12, in_flight: 256, sample: sample(operations, 1.0) };
+        let mut report = made();
+        let kv = &mut report.systems[0];
+        kv.handovers = Some(Handovers {
+            client_millis: vec![10.0, 20.0],
+            node_millis: vec![8.0, 9.0],
+            requests: 1_000,
+            ..Handovers::default()
+        });
+        kv.start = Some(Start {
+            live_bytes: 1 << 30,
+            empty: vec![memory(30), memory(20)],
+            full: vec![memory(150)],
+            started: Some(memory(150)),
+            millis: vec![500.0, 300.0, 400.0],
+            ..Start::default()
+        });
+        kv.catch_up = Some(CatchUp { missed_bytes: 128_000_000, millis: vec![2_000.0], ..CatchUp::default() });
+        kv.endurance = Some(Endurance {
+            live_bytes: 2_000_000_000,
+            copies: 2,
+            log_bytes: 1_000_000_000,
+            sample: sample(1_200, 600.0),
+            moments: [50, 100, 100, 100, 110].map(|mebibytes| moment(mebibytes as f64, mebibytes)).to_vec(),
+        });
+        kv.growth = vec![point(10_000, 2), point(10_000_000, 1)];
+        report
     }
 
     #[test]

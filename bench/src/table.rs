@@ -1,5 +1,7 @@
 //! The figures of a report as tables: text for a terminal, Markdown for a page.
 
+mod trials;
+
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
 use crate::{
@@ -30,7 +32,19 @@ pub fn text(report: &Report) -> String {
 
 /// Those that have rows.
 pub(crate) fn grids(report: &Report) -> Vec<Grid> {
-    let all = [rates(report), details(report), crashes(report), limits(report)];
+    let all = [
+        rates(report),
+        details(report),
+        crashes(report),
+        trials::handovers(report),
+        trials::starts(report),
+        trials::catch_ups(report),
+        trials::endurances(report),
+        trials::growths(report),
+        limits(report),
+        trials::failures(report),
+        trials::goals(report),
+    ];
     all.into_iter().filter(|grid| !grid.rows.is_empty()).collect()
 }
 
@@ -126,7 +140,7 @@ fn limits(report: &Report) -> Grid {
     Grid { title: "What the machine does without any store", words: 1, header, rows: rows.collect() }
 }
 
-fn shown(figure: Option<f64>, show: impl Fn(f64) -> String) -> String {
+fn shown<T>(figure: Option<T>, show: impl Fn(T) -> String) -> String {
     figure.map_or_else(|| NONE.to_owned(), show)
 }
 

@@ -10,7 +10,7 @@ pub const MIXED_READS: u32 = 95;
 /// How uneven the mixed load is: the exponent of Zipf's law, as in YCSB.
 pub const ZIPF_EXPONENT: f64 = 0.99;
 /// Different keys, and the bytes of all values together at most: ZooKeeper holds everything in memory.
-const KEYS: u64 = 10_000;
+pub(crate) const SMALL_KEYS: u64 = 10_000;
 const BYTES: u64 = 16 << 20;
 
 /// What `--workloads` names.
@@ -40,6 +40,16 @@ pub enum Group {
     Scan,
     /// From the kill of a leader to the next acknowledged write.
     Crash,
+    /// Planned handovers under load.
+    Handover,
+    /// Start of a node with data, and memory at rest with and without.
+    Start,
+    /// A node that was away, until it has everything again.
+    CatchUp,
+    /// Full load for long: memory, disk, pauses.
+    Endurance,
+    /// Writes with more keys and with more shards.
+    Growth,
     /// What disk and loopback can do without any store.
     Limits,
 }
@@ -86,9 +96,23 @@ impl Group {
             Self::Get64k => (Operation::Get, 64 << 10, middle.as_slice()),
             Self::Mixed => (Operation::Mixed, 100, middle.as_slice()),
             Self::Scan => (Operation::Scan, 100, middle.as_slice()),
-            Self::Crash | Self::Limits => return Vec::new(),
+            _ => return Vec::new(),
         };
         in_flight.iter().map(|in_flight| Workload { operation, value_bytes, in_flight: *in_flight }).collect()
+    }
+}
+
+impl Group {
+    /// Whether it has a cluster of its own for what it measures.
+    #[must_use]
+    pub const fn is_trial(self) -> bool {
+        matches!(self, Self::Handover | Self::Start | Self::CatchUp | Self::Endurance | Self::Growth)
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
     }
 }
 
@@ -96,7 +120,7 @@ impl Workload {
     /// How many different keys it uses.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        (BYTES / (self.value_bytes as u64).max(1)).clamp(1, KEYS)
+        (BYTES / (self.value_bytes as u64).max(1)).clamp(1, SMALL_KEYS)
     }
 
     /// Whether the keys have to be there before.

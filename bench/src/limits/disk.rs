@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::MESSAGE_BYTES;
-use crate::{
-    error::{Error, Result},
-    report::Limit,
-};
+use crate::{error::Result, report::Limit};
 
 const BLOCK: usize = 4096;
 /// A file that is written before, as this store's log prepares its segments. At its end it is begun anew.
@@ -17,7 +14,7 @@ const PREPARED_BYTES: usize = 16 << 20;
 
 /// A file that grows: each sync also makes its new length durable.
 pub(super) fn append(directory: &Path, each: Duration) -> Result<Limit> {
-    let mut file = tempfile::tempfile_in(directory).map_err(Error::file("write in", directory))?;
+    let mut file = tempfile::tempfile_in(directory).map_err(kv_local::Error::file("write in", directory))?;
     let rate = syncs(&mut file, BLOCK, usize::MAX, each)?;
     Ok(Limit { name: "4 KiB appended to a file that grows, by one writer".to_owned(), rate, unit: "syncs".to_owned() })
 }
@@ -38,10 +35,10 @@ pub(super) fn group(directory: &Path, records: usize, each: Duration) -> Result<
 }
 
 fn prepared(directory: &Path) -> Result<File> {
-    let mut file = tempfile::tempfile_in(directory).map_err(Error::file("write in", directory))?;
+    let mut file = tempfile::tempfile_in(directory).map_err(kv_local::Error::file("write in", directory))?;
     file.write_all(&vec![0; PREPARED_BYTES])
         .and_then(|()| file.sync_all())
-        .map_err(Error::file("write in", directory))?;
+        .map_err(kv_local::Error::file("write in", directory))?;
     file.rewind()?;
     Ok(file)
 }

@@ -2,103 +2,59 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use kv_local::{Process, zookeeper::Jars};
+use kv_local::zookeeper::Jars;
+use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
 
-use super::{Ground, NODES, System, WRITE_WITHIN, WRITES_BEFORE_KILL, until};
+use super::{Kept, NODES, Setup, System, WHOLE_WITHIN, WRITE_WITHIN, WRITES_BEFORE_KILL, members::Members, until};
 use crate::{
     error::{Error, Result},
     http,
-    load::{self, Connection, Durations, first_write},
+    load::{self, Connection, Durations, Load, first_write},
     report::Sample,
-    workload::{Operation, Workload},
+    workload::Operation,
 };
 
 /// The parent of all znodes that loads use.
 const ROOT: &str = "/bench";
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a request: its client waits for ever for a server that is gone.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// As its administrator's guide has it: half a minute to join, a quarter to follow.
 const SETTINGS: &str = "tickTime=2000\ninitLimit=15\nsyncLimit=7\nmaxClientCnxns=0\nadmin.enableServer=false\n\
                         autopurge.snapRetainCount=3\nautopurge.purgeInterval=1\n4lw.commands.whitelist=srvr\n";
-const HEAP: &str = "-Xmx1g";
+/// MiB of heap as its scripts give it. For more data it is [`HEAP_PER_LIVE`] times that: it keeps everything there, a snapshot that
+/// is sent to a follower and garbage beside, and its guide warns of nothing more than of a heap that is swapped or full.
+const LEAST_HEAP: u64 = 1_000;
+const HEAP_PER_LIVE: u64 = 4;
 
 /// Three servers.
 #[derive(Debug)]
 pub(crate) struct ZooKeeper {
-    servers: Vec<Server>,
-    jars: Jars,
+    members: Members,
     version: String,
-    ground: Ground,
-}
-
-#[derive(Debug)]
-struct Server {
-    name: String,
-    client: SocketAddr,
-    arguments: Vec<String>,
-    /// `None`: killed.
-    process: Option<Process>,
+    heap: u64,
 }
 
 #[derive(Clone, Debug)]
 struct ZooKeeperConnection(Client);
 
 impl ZooKeeper {
-    pub(crate) async fn start(directory: &Path) -> Result<Self> {
-        let jars = tokio::task::spawn_blocking(Jars::fetch).await.map_err(Error::request)??;
-        let mut ground = Ground::claim(directory)?;
-        let mut addresses = Vec::new();
-        for _ in 0..NODES {
-            addresses.push((ground.ports.take()?, ground.ports.take()?, ground.ports.take()?));
-        }
-        let mut ensemble = String::new();
-        for (number, (_, quorum, election)) in (1..).zip(&addresses) {
-            // Writing to a string can't fail.
-            let _ = writeln!(ensemble, "server.{number}={}:{}:{}", quorum.ip(), quorum.port(), election.port());
-        }
-        let mut servers = Vec::new();
-        for (index, (client, _, _)) in addresses.into_iter().enumerate() {
-            servers.push(Server::prepare(index, client, &ensemble, &jars, ground.directory.path())?);
-        }
-        let mut system = Self { servers, jars, version: String::new(), ground };
-        for index in 0..NODES {
-            system.launch(index)?;
-        }
-        system.wait_whole().await?;
-        let state = http::ask(system.servers[0].client, "srvr").await?;
-        let version = state.lines().find_map(|line| line.strip_prefix("Zookeeper version: "));
-        system.version = version.and_then(|version| version.split('-').next()).unwrap_or("unknown").to_owned();
-        let root = system.connect(0).await?;
-        root.0
-            .create(ROOT, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all()))
-            .await
-            .map_err(Error::request)?;
-        Ok(system)
-    }
-
-    fn launch(&mut self, index: usize) -> Result<()> {
-        let server = &mut self.servers[index];
-        let log = self.ground.directory.log(&server.name);
-        server.process =
-            Some(self.ground.launcher.launch(&server.name, self.jars.java(), &server.arguments, &[], &log)?);
-        Ok(())
-    }
-
     /// Every server serves, and one leads. Its number.
-    async fn wait_whole(&self) -> Result<usize> {
-        until("ZooKeeper is not whole", async || {
+    async fn wait_members(&self, within: Duration) -> Result<usize> {
+        until("ZooKeeper is not whole", within, async || {
             let mut leader = None;
-            for (index, server) in self.servers.iter().enumerate() {
-                let state = http::ask(server.client, "srvr").await.map_err(|error| error.to_string())?;
-                match state.lines().find_map(|line| line.strip_prefix("Mode: ")) {
+            for (index, (name, client)) in self.members.all().enumerate() {
+                let state = state(client).await?;
+                match field(&state, "Mode") {
                     Some("leader") => leader = Some(index),
                     Some("follower") => {}
-                    _ => return Err(format!("{} says {:?}", server.name, state.lines().next())),
+                    _ => return Err(format!("{name} says {:?}", state.lines().next())),
                 }
             }
             leader.ok_or_else(|| "no server says that it leads".to_owned())
@@ -106,58 +62,141 @@ impl ZooKeeper {
         .await
     }
 
-    async fn connect(&self, index: usize) -> Result<ZooKeeperConnection> {
-        self.connect_to(&self.servers[index].client.to_string()).await
+    /// Who leads, whether or not all others are there.
+    async fn leader(&self) -> Result<usize> {
+        until("ZooKeeper has no leader", WHOLE_WITHIN, async || {
+            for (index, (_, client)) in self.members.all().enumerate() {
+                if state(client).await.is_ok_and(|state| field(&state, "Mode") == Some("leader")) {
+                    return Ok(index);
+                }
+            }
+            Err("no server says that it leads".to_owned())
+        })
+        .await
     }
 
-    async fn connect_to(&self, servers: &str) -> Result<ZooKeeperConnection> {
+    async fn connect(&self, servers: &str) -> Result<ZooKeeperConnection> {
         let connector = Client::connector().with_session_timeout(SESSION_TIMEOUT);
-        connector.connect(servers).await.map(ZooKeeperConnection).map_err(Error::request)
+        let connected = timeout(REQUEST_WITHIN, connector.connect(servers)).await;
+        match connected {
+            Ok(connected) => connected.map(ZooKeeperConnection).map_err(Error::request),
+            Err(_) => Err(Error::request(format!("no session at {servers} within {REQUEST_WITHIN:?}"))),
+        }
+    }
+
+    /// A session for ten requests in flight: to the leader, and by turns to all servers for what may be out of date.
+    async fn sessions(&self, in_flight: usize, operation: Operation) -> Result<Vec<ZooKeeperConnection>> {
+        let leader = self.leader().await?;
+        let mut sessions = Vec::new();
+        for number in 0..in_flight.div_ceil(10) {
+            let server = if operation == Operation::StaleGet { (leader + number) % NODES } else { leader };
+            sessions.push(self.connect(&self.members.client(server).to_string()).await?);
+        }
+        Ok(sessions)
     }
 }
 
-impl Server {
-    fn prepare(index: usize, client: SocketAddr, ensemble: &str, jars: &Jars, directory: &Path) -> Result<Self> {
-        let name = format!("zookeeper-{index}");
-        let home = directory.join(&name);
-        let [data, log] = ["data", "log"].map(|folder| home.join(folder));
-        for folder in [&data, &log] {
-            fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-        }
-        let identity = data.join("myid");
-        fs::write(&identity, format!("{}\n", index + 1)).map_err(Error::file("write", &identity))?;
-        let configuration = home.join("zoo.cfg");
-        let (data, log, ip, port) = (data.display(), log.display(), client.ip(), client.port());
-        let own = format!("dataDir={data}\ndataLogDir={log}\nclientPort={port}\nclientPortAddress={ip}\n");
-        let text = format!("{SETTINGS}{own}{ensemble}");
-        fs::write(&configuration, text).map_err(Error::file("write", &configuration))?;
-        let arguments = [
-            HEAP,
-            // Else each Java leaves a file in /tmp when it is killed.
-            "-XX:-UsePerfData",
-            "-Djava.net.preferIPv4Stack=true",
-            "-cp",
-            &jars.class_path(),
-            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-            &configuration.to_string_lossy(),
-        ];
-        Ok(Self { name, client, arguments: arguments.map(str::to_owned).into(), process: None })
+async fn state(client: SocketAddr) -> Result<String, String> {
+    http::ask(client, "srvr").await.map_err(|error| error.to_string())
+}
+
+fn field<'a>(state: &'a str, name: &str) -> Option<&'a str> {
+    let named = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
+    state.lines().find_map(named).map(str::trim)
+}
+
+/// The last transaction that a server that serves has.
+fn transaction(state: &str) -> Result<u64, String> {
+    let first = || format!("it says {:?}", state.lines().next().unwrap_or_default());
+    let text = field(state, "Zxid").and_then(|text| text.strip_prefix("0x")).ok_or_else(first)?;
+    u64::from_str_radix(text, 16).map_err(|_| first())
+}
+
+/// Writes a server's configuration, and returns its command line.
+fn prepare(
+    folder: &Path,
+    index: usize,
+    client: SocketAddr,
+    ensemble: &str,
+    heap: u64,
+    jars: &Jars,
+) -> Result<Vec<String>> {
+    let [data, log] = ["data", "log"].map(|part| folder.join(part));
+    for part in [&data, &log] {
+        fs::create_dir_all(part).map_err(kv_local::Error::file("make", part))?;
     }
+    let identity = data.join("myid");
+    fs::write(&identity, format!("{}\n", index + 1)).map_err(kv_local::Error::file("write", &identity))?;
+    let configuration = folder.join("zoo.cfg");
+    let (data, log, ip, port) = (data.display(), log.display(), client.ip(), client.port());
+    let own = format!("dataDir={data}\ndataLogDir={log}\nclientPort={port}\nclientPortAddress={ip}\n");
+    let text = format!("{SETTINGS}{own}{ensemble}");
+    fs::write(&configuration, text).map_err(kv_local::Error::file("write", &configuration))?;
+    let arguments = [
+        &format!("-Xmx{heap}m"),
+        // Else each Java leaves a file in /tmp when it is killed.
+        "-XX:-UsePerfData",
+        "-Djava.net.preferIPv4Stack=true",
+        "-cp",
+        &jars.class_path(),
+        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        &configuration.to_string_lossy(),
+    ];
+    Ok(arguments.map(str::to_owned).into())
 }
 
 impl System for ZooKeeper {
+    type Variant = ();
+    type Writer = Making;
+
+    async fn start((): (), setup: Setup<'_>) -> Result<Self> {
+        let jars = tokio::task::spawn_blocking(Jars::fetch).await.map_err(Error::request)??;
+        let mut members = Members::none_in(setup.directory)?;
+        let mut addresses = Vec::new();
+        for _ in 0..NODES {
+            addresses.push((members.take_port()?, members.take_port()?, members.take_port()?));
+        }
+        let mut ensemble = String::new();
+        for (number, (_, quorum, election)) in (1..).zip(&addresses) {
+            // Writing to a string can't fail.
+            let _ = writeln!(ensemble, "server.{number}={}:{}:{}", quorum.ip(), quorum.port(), election.port());
+        }
+        let heap = LEAST_HEAP.max(setup.live_bytes.saturating_mul(HEAP_PER_LIVE) >> 20);
+        for (index, (client, _, _)) in addresses.into_iter().enumerate() {
+            let name = format!("zookeeper-{index}");
+            let folder = members.folder(&name)?;
+            let arguments = prepare(&folder, index, client, &ensemble, heap, &jars)?;
+            members.add(name, client, jars.java(), arguments);
+        }
+        members.launch_all()?;
+        let mut system = Self { members, version: String::new(), heap };
+        system.wait_members(WHOLE_WITHIN).await?;
+        let state = http::ask(system.members.client(0), "srvr").await?;
+        let version = state.lines().find_map(|line| line.strip_prefix("Zookeeper version: "));
+        system.version = version.and_then(|version| version.split('-').next()).unwrap_or("unknown").to_owned();
+        let root = system.connect(&system.members.client(0).to_string()).await?;
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        bounded(root.0.create(ROOT, b"", &options)).await?;
+        Ok(system)
+    }
+
     fn version(&self) -> String {
         self.version.clone()
     }
 
     fn settings(&self) -> Vec<String> {
+        let (settings, heap) = (SETTINGS.trim_end().replace('\n', ", "), self.heap);
         vec![
             "three servers, each with every key in memory; a write is acknowledged when two have synced it".to_owned(),
-            format!("{}, {HEAP} of heap, syncs as they come (`forceSync=yes`)", SETTINGS.trim_end().replace('\n', ", ")),
-            "driven from this program by a client in Rust that pipelines, one session to the leader for ten requests in flight"
+            format!(
+                "{settings}; {heap} MiB of heap at most, as its scripts give it ({HEAP_PER_LIVE} times the data where that is more); \
+                 syncs as they come (`forceSync=yes`), log and snapshots in folders of their own on the same disk"
+            ),
+            "driven from this program by a client in Rust that pipelines, one session to the leader for ten requests in flight \
+             (stale gets: to all servers by turns)"
                 .to_owned(),
             "gets are `sync` and `getData`, sent together: linearizable unless a leader is replaced unnoticed; stale gets are \
-             `getData` alone"
+             `getData` alone; puts are `setData` of znodes that are there"
                 .to_owned(),
         ]
     }
@@ -166,47 +205,91 @@ impl System for ZooKeeper {
         operation != Operation::Scan
     }
 
-    fn processes(&mut self) -> Vec<u32> {
-        self.servers.iter().filter_map(|server| server.process.as_ref()).map(Process::id).collect()
+    fn kept(&self) -> Kept {
+        // It is asked for no length of log: what it keeps counts.
+        Kept { copies: NODES as u64, log_bytes: 0 }
     }
 
-    async fn load(&mut self, workload: Workload, durations: Durations) -> Result<Sample> {
-        let leader = self.wait_whole().await?;
-        let mut connections = Vec::new();
-        for _ in 0..workload.in_flight.div_ceil(10) {
-            connections.push(self.connect(leader).await?);
-        }
+    fn processes(&mut self) -> Vec<u32> {
+        self.members.processes()
+    }
+
+    fn process(&mut self, node: usize) -> Option<u32> {
+        self.members.process(node)
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        self.members.folders()
+    }
+
+    async fn load(&mut self, load: Load, durations: Durations) -> Result<Sample> {
+        let sessions = self.sessions(load.workload.in_flight, load.workload.operation).await?;
         // A write is `setData` too, which needs its znode.
-        load::prepare(&connections.iter().cloned().map(Making).collect::<Vec<_>>(), &workload).await?;
-        load::drive(&connections, workload, durations, &self.processes()).await
+        load.prepare_all(&sessions.iter().cloned().map(Making).collect::<Vec<_>>()).await?;
+        load.drive(&sessions, durations, &self.processes()).await
+    }
+
+    async fn writers(&mut self, in_flight: usize) -> Result<Vec<Making>> {
+        Ok(self.sessions(in_flight, Operation::Put).await?.into_iter().map(Making).collect())
+    }
+
+    async fn wait_whole(&mut self, within: Duration) -> Result<()> {
+        self.wait_members(within).await.map(drop)
+    }
+
+    async fn follower(&mut self) -> Result<usize> {
+        Ok((self.wait_members(WHOLE_WITHIN).await? + 1) % NODES)
+    }
+
+    fn kill(&mut self, node: usize) -> Result<()> {
+        self.members.kill(node)
+    }
+
+    async fn end(&mut self, node: usize) -> Result<()> {
+        self.members.end(node).await
+    }
+
+    fn launch(&mut self, node: usize) -> Result<()> {
+        self.members.launch(node)
+    }
+
+    async fn serves(&mut self, node: usize) -> Result<(), String> {
+        transaction(&state(self.members.client(node)).await?).map(drop)
+    }
+
+    async fn position(&mut self) -> Result<u64> {
+        let mut last = 0;
+        for (_, client) in self.members.all() {
+            // The one that is away has none.
+            if let Ok(state) = state(client).await {
+                last = last.max(transaction(&state).unwrap_or_default());
+            }
+        }
+        Ok(last)
+    }
+
+    async fn has(&mut self, node: usize, position: u64) -> Result<(), String> {
+        let has = transaction(&state(self.members.client(node)).await?)?;
+        if has >= position { Ok(()) } else { Err(format!("it has {has:#x} of {position:#x}")) }
     }
 
     async fn crash_leader(&mut self, round: u64) -> Result<Duration> {
-        let leader = self.wait_whole().await?;
-        let others = self.servers.iter().enumerate().filter(|(index, _)| *index != leader);
-        let others: Vec<_> = others.map(|(_, server)| server.client.to_string()).collect();
+        let leader = self.wait_members(WHOLE_WITHIN).await?;
         // It knows the other servers, which is the best case of a client.
-        let connection = self.connect_to(&others.join(",")).await?;
+        let connection = self.connect(&self.members.others(leader).join(",")).await?;
         for _ in 0..=round % WRITES_BEFORE_KILL {
             Making(connection.clone()).put(0, load::value(100)).await?;
         }
         let killed = Instant::now();
-        if let Some(mut process) = self.servers[leader].process.take() {
-            process.kill()?;
-        }
+        self.members.kill(leader)?;
         let took = first_write(&connection, killed, WRITE_WITHIN).await?;
-        self.launch(leader)?;
-        self.wait_whole().await?;
+        self.members.launch(leader)?;
+        self.wait_members(WHOLE_WITHIN).await?;
         Ok(took)
     }
 
     async fn stop(mut self) -> Result<()> {
-        for server in &mut self.servers {
-            if let Some(mut process) = server.process.take() {
-                process.kill()?;
-            }
-        }
-        Ok(())
+        self.members.kill_all()
     }
 }
 
@@ -214,26 +297,33 @@ fn path(number: u64) -> String {
     format!("{ROOT}/{number:011}")
 }
 
+async fn bounded<T>(request: impl Future<Output = Result<T, zookeeper_client::Error>>) -> Result<T> {
+    match timeout(REQUEST_WITHIN, request).await {
+        Ok(answer) => answer.map_err(Error::request),
+        Err(_) => Err(Error::request(format!("no answer within {REQUEST_WITHIN:?}"))),
+    }
+}
+
 impl ZooKeeperConnection {
     async fn read(
         read: impl Future<Output = Result<(Vec<u8>, zookeeper_client::Stat), zookeeper_client::Error>>,
         bytes: usize,
     ) -> Result<()> {
-        let (value, _) = read.await.map_err(Error::request)?;
+        let (value, _) = bounded(read).await?;
         if value.len() == bytes { Ok(()) } else { Err(Error::request("a znode has no value of that length")) }
     }
 }
 
 impl Connection for ZooKeeperConnection {
     async fn put(&self, number: u64, value: Bytes) -> Result<()> {
-        self.0.set_data(&path(number), &value, None).await.map(drop).map_err(Error::request)
+        bounded(self.0.set_data(&path(number), &value, None)).await.map(drop)
     }
 
     async fn get(&self, number: u64, value_bytes: usize) -> Result<()> {
         let path = path(number);
         // Both are sent at once: a session's requests are carried out in their order.
         let (synced, read) = (self.0.sync(&path), self.0.get_data(&path));
-        synced.await.map_err(Error::request)?;
+        bounded(synced).await?;
         Self::read(read, value_bytes).await
     }
 
@@ -248,16 +338,18 @@ impl Connection for ZooKeeperConnection {
 
 /// Makes the znodes that there are not yet.
 #[derive(Clone, Debug)]
-struct Making(ZooKeeperConnection);
+pub(crate) struct Making(ZooKeeperConnection);
 
 impl Connection for Making {
     async fn put(&self, number: u64, value: Bytes) -> Result<()> {
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        match self.0.0.create(&path(number), &value, &options).await {
-            Ok(_) => Ok(()),
-            Err(zookeeper_client::Error::NodeExists) => self.0.put(number, value).await,
-            Err(error) => Err(Error::request(error)),
-        }
+        let created = async {
+            match self.0.0.create(&path(number), &value, &options).await {
+                Err(zookeeper_client::Error::NodeExists) => Ok(false),
+                created => created.map(|_| true),
+            }
+        };
+        if bounded(created).await? { Ok(()) } else { self.0.put(number, value).await }
     }
 
     async fn get(&self, number: u64, value_bytes: usize) -> Result<()> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use kv_client::keys;
 use tonic::{
     Request, Response, Status,
     client::Grpc,
@@ -19,7 +20,6 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     error::{Error, Result},
-    keys,
     load::Connection,
     workload::SCAN_KEYS,
 };
@@ -67,7 +67,7 @@ struct KeyValue {
 /// As of other systems, but for the first byte. etcd's tool makes keys of all lengths of values that begin with an even one: a scan
 /// must not come upon those.
 fn key(number: u64) -> Bytes {
-    let mut key = keys::key(number).to_vec();
+    let mut key = keys::spread(number).to_vec();
     if let Some(first) = key.first_mut() {
         *first = 0xff;
     }
@@ -76,7 +76,7 @@ fn key(number: u64) -> Bytes {
 
 /// Connections to one member or several. After a failure the next one is asked.
 #[derive(Clone, Debug)]
-pub(super) struct EtcdClient {
+pub(crate) struct EtcdClient {
     channels: Arc<[Channel]>,
     turn: Arc<AtomicUsize>,
 }

@@ -26,10 +26,10 @@ impl Programs {
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/etcd");
         // Another folder for each version.
         let folder = cache.join(format!("etcd-{}", version()));
-        fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
+        fs::create_dir_all(&folder).map_err(kv_local::Error::file("make", &folder))?;
         let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(Error::file("make", &lock_path))?;
-        lock.lock().map_err(Error::file("lock", &lock_path))?;
+        let lock = File::create(&lock_path).map_err(kv_local::Error::file("make", &lock_path))?;
+        lock.lock().map_err(kv_local::Error::file("lock", &lock_path))?;
         let [server, tool] = [SERVER, TOOL].map(|(package, name)| (package, folder.join(name)));
         for (package, program) in [&server, &tool] {
             if !program.is_file() {
@@ -57,14 +57,15 @@ fn build(module: &Path, package: &str, program: &Path) -> Result<()> {
     go.args(arguments).arg(&partial).arg(package).current_dir(module);
     // No C compiler is needed, and nothing of the user's settings gets in.
     go.env("CGO_ENABLED", "0").env("GOFLAGS", "").stdin(Stdio::null());
-    let output = go.output().map_err(|source| Error::Start { program: "go".to_owned(), source })?;
+    let output = go.output().map_err(|source| kv_local::Error::Start { program: "go".to_owned(), source })?;
     if !output.status.success() {
         let command = format!("go build {package}");
         let output_text = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-        return Err(Error::Command { command, status: output.status, output: output_text });
+        return Err(kv_local::Error::Command { command, status: output.status, output: output_text }.into());
     }
     // What has its name is whole.
-    fs::rename(&partial, program).map_err(Error::file("make", program))
+    fs::rename(&partial, program).map_err(kv_local::Error::file("make", program))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use super::report::parse;
 use crate::{
@@ -15,9 +15,11 @@ use crate::{
 
 /// Requests of the first run, for each of those in flight.
 const FIRST_REQUESTS: usize = 20;
+/// One run of it: longer means that it is stuck.
+const ENDS_WITHIN: Duration = Duration::from_secs(3 * 3_600);
 const TOOL_TAIL: usize = 2_000;
 /// Bytes of a key: as long as those of other loads.
-const KEY_BYTES: usize = crate::keys::KEY_BYTES;
+const KEY_BYTES: usize = kv_client::keys::KEY_BYTES;
 
 /// How the tool reaches the members.
 #[derive(Clone, Debug)]
@@ -54,13 +56,21 @@ impl Tool {
         let mut command = Command::new(&self.program);
         command.args(&arguments).stdin(Stdio::null()).kill_on_drop(true);
         let program = self.program.display().to_string();
-        let output = command.output().await.map_err(|source| Error::Start { program: program.clone(), source })?;
+        let started = |source| kv_local::Error::Start { program: program.clone(), source };
+        let output = match timeout(ENDS_WITHIN, command.output()).await {
+            Ok(output) => output.map_err(started)?,
+            Err(_) => {
+                let (what, within) = ("etcd's benchmark does not end", ENDS_WITHIN);
+                return Err(Error::TimedOut { what, within, detail: format!("{requests} requests of {workload}") });
+            }
+        };
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             let tail: String = errors.chars().rev().take(TOOL_TAIL).collect();
             let command = format!("{program} {}", arguments.join(" "));
-            return Err(Error::Command { command, status: output.status, output: tail.chars().rev().collect() });
+            let output_text = tail.chars().rev().collect();
+            return Err(kv_local::Error::Command { command, status: output.status, output: output_text }.into());
         }
         parse(&text)
     }
@@ -70,10 +80,13 @@ impl Tool {
             format!("--endpoints={}", self.endpoints),
             format!("--clients={}", workload.in_flight),
             format!("--conns={}", connections(workload.in_flight)),
-            "--target-leader".to_owned(),
             "--precise".to_owned(),
             "--sample".to_owned(),
         ];
+        // What may be out of date any member may be asked for.
+        if workload.operation != Operation::StaleGet {
+            arguments.push("--target-leader".to_owned());
+        }
         let total = format!("--total={requests}");
         match workload.operation {
             Operation::Put => arguments.extend([
@@ -117,6 +130,7 @@ mod tests {
         for part in ["--clients=64 --conns=7", "put --total=500 --key-size=16 --val-size=65536 --key-space-size=256"] {
             assert!(put.contains(part), "{put}");
         }
+        assert!(put.contains("--target-leader") && !line(Operation::StaleGet, 100).contains("--target-leader"));
         assert!(line(Operation::Get, 100).ends_with("range read-00000000100 --total=500 --consistency=l"));
         assert!(line(Operation::StaleGet, 100).ends_with("--consistency=s"));
     }
