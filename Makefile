@@ -55,9 +55,17 @@ lint: ## Checks formatting, compiler warnings and clippy
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: bench
-bench: ## Measures this store, etcd and ZooKeeper side by side (Go, Java; half an hour; ARGS="--systems kv,etcd --workloads put,get")
-	$(CARGO) build --locked --release --package kv-node --package kv-bench --bins
+bench: bench-build ## Measures this store, etcd and ZooKeeper side by side (Go, Java; an hour and a half; ARGS="--systems kv,etcd --workloads put,get")
 	$(TARGET)/release/kv-bench run --json $(TARGET)/kv-bench.json $(ARGS)
+
+.PHONY: profile
+profile: bench-build ## Says which functions take the processor time of puts and gets at 256 in flight (perf; ARGS="--workloads put --seconds 20")
+	$(TARGET)/release/kv-bench profile $(ARGS)
+
+# A release build has the names of functions and the lines of code (Cargo.toml).
+.PHONY: bench-build
+bench-build:
+	$(CARGO) build --locked --release --package kv-node --package kv-bench --bins
 
 KV_SIM := $(CARGO) run --profile soak --locked --package kv-simulator --bin kv-sim --
 
