@@ -20,6 +20,8 @@ use crate::{
 
 /// Copies of each key that the store keeps by default, and in the run that keeps as many as the others.
 const COPIES: (usize, usize) = (2, 3);
+/// Part of the version of a build whose figures are not judged.
+pub(crate) const DEBUG: &str = "debug: its figures mean little";
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -206,6 +208,6 @@ fn workloads(options: &Options) -> impl Iterator<Item = Workload> {
 }
 
 pub(crate) fn version() -> String {
-    let profile = if cfg!(debug_assertions) { "debug: its figures mean little" } else { "release" };
+    let profile = if cfg!(debug_assertions) { DEBUG } else { "release" };
     format!("{} ({profile})", env!("CARGO_PKG_VERSION"))
 }
