@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use kv_types::{Entry, EntryId, Epoch, EpochHistory, Folder, NodeName, Seq, ShardId};
+use kv_types::{Entry, EntryId, Epoch, EpochHistory, Folder, KeyRange, NodeName, Seq, ShardId};
 use uuid::Uuid;
 
 use super::{BindError, OpenError, Recovered, Volume, VolumeEvent, VolumeOptions, block_cache};
-use crate::{Batch, ReplicaState, Space, Ticket, rows};
+use crate::{Batch, Direction, ReplicaState, Space, Ticket, rows, table::DELETE_BATCH};
 
 const SHARD: ShardId = ShardId(1);
 const STUCK: Duration = Duration::from_secs(60);
@@ -233,6 +233,38 @@ fn an_applied_row_of_the_first_versions_counts() {
     started.volume.table().write(batch).unwrap();
     started.volume.close();
     assert_eq!(open(folder.path()).unwrap().1.replicas[0].applied, EntryId::new(1, 1));
+}
+
+fn count(volume: &Volume, range: &KeyRange) -> usize {
+    volume.table().scan(range, Direction::Forward).map(Result::unwrap).count()
+}
+
+#[test]
+fn what_is_left_of_former_copies_is_deleted_in_bounded_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let mut batch = Batch::default();
+    for (space, rows) in [(1, 10), (2, 2500), (3, 1), (5, 1024), (8, 4), (9, 5)] {
+        for row in 0_u64..rows {
+            batch.put(rows::data_key(Space(space), &row.to_be_bytes()), "v");
+            batch.put(rows::ttl_key(Space(space), 5, &row.to_be_bytes()), "");
+        }
+    }
+    started.volume.table().write(batch).unwrap();
+    let volume = &started.volume;
+    let before = count(volume, &KeyRange::all());
+    // Space 9 was given out meanwhile.
+    let mut left_over = volume.left_over([1, 3].map(Space).into(), Space(8));
+    let (mut left, mut steps) = (before, 0);
+    while left_over.delete_some().unwrap() {
+        let now = count(volume, &KeyRange::all());
+        assert!(left - now <= DELETE_BATCH, "{} rows in one step", left - now);
+        (left, steps) = (now, steps + 1);
+    }
+    assert!(steps >= 7, "{steps}");
+    assert!(!left_over.delete_some().unwrap(), "it is over");
+    let in_spaces = [1, 2, 3, 5, 8, 9].map(|space| count(volume, &rows::space_range(Space(space))));
+    assert_eq!(in_spaces, [20, 0, 2, 0, 0, 10]);
 }
 
 #[test]
