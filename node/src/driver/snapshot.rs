@@ -67,7 +67,8 @@ pub(super) fn serve(
     let (sender, receiver) = mpsc::channel::<Chunk>(CHUNKS);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer::new(header, sender);
-        let ranges = [rows::data_range(space, &range), rows::session_range(shard), rows::result_range(shard, None)];
+        let [sessions, results] = rows::duplicate_table(space, shard);
+        let ranges = [rows::data_range(space, &range), sessions, results];
         for row in ranges.iter().flat_map(|range| snapshot.scan(range, Direction::Forward)) {
             let written = match row {
                 Ok((key, value)) => to_wire(&key).map_or(Ok(()), |key| writer.row(key, value)),
@@ -221,7 +222,7 @@ async fn install(
     // The log starts anew after the snapshot, so all of it must be on the disk.
     let flushed = tokio::task::spawn_blocking(move || flushing.flush()).await.map_err(|error| error.to_string())?;
     flushed.map_err(|error| error.to_string())?;
-    let sessions = load_sessions(&**table, shard).map_err(|error| error.to_string())?;
+    let sessions = load_sessions(&**table, space, shard).map_err(|error| error.to_string())?;
     let mut state = replica.lock();
     if state.space != space {
         return Err("the copy has started over meanwhile".into());
@@ -268,11 +269,11 @@ fn put_row(
             }
             batch.put(rows::data_key(space, user_key), value);
         }
-        Some((&SESSION, id)) => batch.put(rows::session_key(shard, session(id)?), value),
+        Some((&SESSION, id)) => batch.put(rows::session_key(space, shard, session(id)?), value),
         Some((&RESULT, rest)) if rest.len() == SessionId::BYTES + 8 => {
             let (id, number) = rest.split_at(SessionId::BYTES);
             let number = u64::from_be_bytes(number.try_into().map_err(|_| "a result row is malformed")?);
-            batch.put(rows::result_key(shard, session(id)?, number), value);
+            batch.put(rows::result_key(space, shard, session(id)?, number), value);
         }
         _ => return Err("a row of an unknown kind".into()),
     }

@@ -16,7 +16,7 @@ use kv_storage::{
     BindError, LeftOver, OpenError, Recovered, RecoveredReplica, Space, TableError, Ticket, Volume, VolumeEvent,
     VolumeOptions, block_cache,
 };
-use kv_types::{Folder, Limits, NodeName};
+use kv_types::{EntryId, Folder, Limits, NodeName};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -275,12 +275,20 @@ pub(super) fn take_up(
 
 /// Returns the copy's space.
 fn take_up_copy(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredReplica) -> Result<Space, StartError> {
-    let RecoveredReplica { shard, state, damage, history, first_seq: _, applied, tail } = found;
+    let RecoveredReplica { shard, mut state, damage, history, first_seq: _, applied, tail } = found;
     if let Some(why) = damage {
         warn!(%shard, folder = %volume.folder, why, "copy is damaged: it starts over from its peers");
     }
-    let space = if state.space == Space(0) { volume.new_space() } else { state.space };
-    let sessions = load_sessions(&**volume.volume.table(), shard)
+    // Where nothing is applied, what lies in the space is of what the copy was before, or of a snapshot that was interrupted:
+    // entries applied on top of it would be taken for repeated.
+    if state.space == Space(0) || applied == EntryId::ZERO {
+        state.space = volume.new_space();
+        if let Err(refused) = volume.volume.put_state(shard, state.clone()) {
+            shared.fatal(format!("the log took no record: {refused}"));
+        }
+    }
+    let space = state.space;
+    let sessions = load_sessions(&**volume.volume.table(), space, shard)
         .map_err(|source| StartError::Table { folder: volume.folder, source })?;
     let recovered = RecoveredCore {
         promised: state.promised,

@@ -17,11 +17,12 @@ pub struct LeftOver {
 }
 
 impl Volume {
-    /// What is left of copies that are gone: all rows of spaces up to and with `upto` but those of `kept` and of space 0. Nobody may take one of those spaces while it is deleted: give out spaces above
+    /// What is left of copies that are gone: all rows of spaces up to and with `upto` but those of `kept`, and what older
+    /// versions kept of sessions in space 0. Nobody may take one of those spaces while it is deleted: give out spaces above
     /// [`super::Recovered::last_space`], which is what `upto` should be.
     #[must_use]
     pub fn left_over(&self, kept: BTreeSet<Space>, upto: Space) -> LeftOver {
-        LeftOver { table: self.table.clone(), kept, upto, from: rows::space_range(Space(1)).start }
+        LeftOver { table: self.table.clone(), kept, upto, from: rows::old_duplicate_tables().start }
     }
 }
 
@@ -37,7 +38,12 @@ impl LeftOver {
         for row in self.table.scan(&range, Direction::Forward) {
             let key = row?.0;
             let space = rows::space_of(&key).unwrap_or_default();
-            if self.kept.contains(&space) {
+            let is_kept = if space == Space(0) {
+                !rows::old_duplicate_tables().contains(&key)
+            } else {
+                self.kept.contains(&space)
+            };
+            if is_kept {
                 self.from = rows::space_range(Space(space.0.saturating_add(1))).start;
                 break;
             }
