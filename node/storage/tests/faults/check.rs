@@ -80,7 +80,8 @@ pub(crate) fn check(root: &Path, plan: &Plan, said: &Said, damaged: bool) -> Res
     }
     let states = &plan.states[said.durable..=said.tried];
     let least = if damaged && told { &plan.states[..=said.tried] } else { states };
-    let found = least.iter().any(|copies| is_like(&volume, &recovered, copies, damaged).is_ok());
+    // The newest first: nearly always it is that.
+    let found = least.iter().rev().any(|copies| is_like(&volume, &recovered, copies, damaged).is_ok());
     if !found {
         let why = is_like(&volume, &recovered, &states[0], damaged);
         return Err(format!("none of the states {}..={}: {why:?}", said.durable, said.tried));
@@ -117,7 +118,11 @@ fn is_like(volume: &Volume, recovered: &Recovered, expected: &Copies, damaged: b
     for replica in &recovered.replicas {
         let copy = &expected[&replica.shard];
         if replica.state.promised != copy.promised || (!replica.state.void && replica.state.space != copy.space) {
-            return Err(format!("shard {}: {:?}, and {copy:?} is expected", replica.shard, replica.state));
+            let Copy { promised, space, .. } = copy;
+            return Err(format!(
+                "shard {}: {:?}, and {promised} in {space:?} is expected",
+                replica.shard, replica.state
+            ));
         }
         if replica.damage.is_some() || (damaged && replica.state.void) {
             let empty = replica.history.last() == EntryId::ZERO && replica.tail.is_empty();
