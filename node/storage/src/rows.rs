@@ -172,9 +172,9 @@ pub fn session_range(shard: ShardId) -> KeyRange {
 /// The session of a session row or a result row.
 #[must_use]
 pub fn parse_session(row: &[u8]) -> Option<SessionId> {
-    let number = match row.get(PREFIX - 1)? {
-        &SESSION => 0,
-        &RESULT => 8,
+    let number = match *row.get(PREFIX - 1)? {
+        SESSION => 0,
+        RESULT => 8,
         _ => return None,
     };
     let whole = row.starts_with(&[0; 8]) && row.len() == PREFIX + 8 + SessionId::BYTES + number;
