@@ -186,9 +186,13 @@ pub fn session_range(space: Space, shard: ShardId) -> KeyRange {
 /// The session of a session row or a result row.
 #[must_use]
 pub fn parse_session(row: &[u8]) -> Option<SessionId> {
-    let kind = *row.get(PREFIX - 1)?;
-    let of_session = matches!(kind, SESSION | RESULT);
-    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| of_session).and_then(SessionId::from_bytes)
+    let number = match *row.get(PREFIX - 1)? {
+        SESSION => 0,
+        RESULT => 8,
+        _ => return None,
+    };
+    let whole = row.len() == PREFIX + 8 + SessionId::BYTES + number;
+    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| whole).and_then(SessionId::from_bytes)
 }
 
 /// The row of the result of one request of a session.
@@ -296,5 +300,14 @@ mod tests {
         let old = result_key(Space(0), ShardId(5), session, 42);
         assert!(old_duplicate_tables().contains(&old) && !old_duplicate_tables().contains(&applied_key(ShardId(5))));
         assert_eq!(moved_to(Space(9), &old), Some(result_key(Space(9), ShardId(5), session, 42)));
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_of_no_session() {
+        let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
+        let longer = [&session_key(ShardId(5), session)[..], &[0; 8]].concat();
+        assert_eq!((parse_session(&longer), parse_result_number(&longer)), (None, None));
+        let row = result_key(ShardId(5), session, 42);
+        assert_eq!(parse_session(&row[..row.len() - 1]), None);
     }
 }
