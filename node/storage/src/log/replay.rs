@@ -221,8 +221,10 @@ impl Replay {
             None => {}
         }
         let Some(beginning) = parsed.beginning() else { return };
-        // No group begins behind its records, whatever a record says.
-        let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
+        // A group begins with a record, and not behind its own, whatever a record says.
+        let said = parsed.records.last().map_or(0, |last| last.group_start);
+        let mut starts = parsed.records.iter().rev().map(|placed| placed.offset);
+        let group = starts.find(|offset| *offset <= said).unwrap_or(0);
         self.end = group.max(beginning.end);
         self.cut = group.max(beginning.rewritten_end);
         self.begin(&segment, &parsed, &beginning, self.end);
@@ -254,7 +256,9 @@ impl Replay {
         }
         for (shard, replica) in &new.0 {
             let last = replica.history.last();
-            let had = self.replicas.0.get(shard).is_some_and(|replica| replica.history.contains(last));
+            // A log that was cut below all that is known of it has a last seq, and no epoch.
+            let same = |history: &EpochHistory| *history == replica.history || history.contains(last);
+            let had = self.replicas.0.get(shard).is_some_and(|replica| same(&replica.history));
             if had || !compare || last == kv_types::EntryId::ZERO {
                 self.index.truncate(*shard, last.seq);
             } else {
