@@ -1,5 +1,7 @@
 //! A learner that restarts while its primary's change adds it to the ISR.
 
+#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
+
 use std::{sync::Arc, time::Duration};
 
 use kv_replication::core::{

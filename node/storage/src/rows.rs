@@ -305,9 +305,9 @@ mod tests {
     #[test]
     fn a_row_of_another_length_is_of_no_session() {
         let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
-        let longer = [&session_key(ShardId(5), session)[..], &[0; 8]].concat();
+        let longer = [&session_key(Space(9), ShardId(5), session)[..], &[0; 8]].concat();
         assert_eq!((parse_session(&longer), parse_result_number(&longer)), (None, None));
-        let row = result_key(ShardId(5), session, 42);
+        let row = result_key(Space(9), ShardId(5), session, 42);
         assert_eq!(parse_session(&row[..row.len() - 1]), None);
     }
 }
