@@ -242,12 +242,18 @@ impl Cluster {
     }
 
     /// Makes `new` (the next epoch, the next lineage, one in-sync copy) the configuration of a shard that is lost otherwise.
-    /// Waits one session timeout to be certain that no former member serves.
+    /// Waits one session timeout to be certain that no former member serves; after that, and just before it asks ZooKeeper,
+    /// `last_look` says whether the copy that is to lead is still what it was, or else what was found.
     ///
     /// # Errors
-    /// [`Error::MembersAlive`], [`Error::NoMajority`], [`Error::InvalidChange`]: nothing was changed.
-    pub async fn force_promote(&self, shard: ShardId, new: &ShardConfig) -> Result<CasOutcome> {
-        force::force_promote(&self.inner.session, &self.inner.changes, shard, new).await
+    /// [`Error::MembersAlive`], [`Error::NoMajority`], [`Error::InvalidChange`], [`Error::CopyChanged`]: nothing was changed.
+    pub async fn force_promote(
+        &self,
+        shard: ShardId,
+        new: &ShardConfig,
+        last_look: impl FnOnce() -> std::result::Result<(), String>,
+    ) -> Result<CasOutcome> {
+        force::force_promote(&self.inner.session, &self.inner.changes, shard, new, last_look).await
     }
 
     /// Leaves the cluster: gives up the entry and the role of the master, then stops. Other clones of the handle fail from then on.

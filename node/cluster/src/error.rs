@@ -117,6 +117,14 @@ pub enum Error {
         /// Names of the nodes.
         nodes: Vec<String>,
     },
+    /// Force-promote of a copy that is not any more what it was when it was chosen. Nothing was changed.
+    #[error("shard {shard}: the copy that was to lead {found}: look at the copies, and force one of them anew")]
+    CopyChanged {
+        /// The shard.
+        shard: ShardId,
+        /// What was found of the copy.
+        found: String,
+    },
     /// Force-promote by a minority.
     #[error("only {registered} of {known} known nodes are registered: a majority is needed")]
     NoMajority {

@@ -35,12 +35,14 @@ pub struct Rebuild {
     pub shards: Vec<(ShardId, ShardConfig, Placement)>,
 }
 
-/// Makes `new` the configuration of a shard whose last in-sync copies are all gone; waits until that is certain.
+/// Makes `new` the configuration of a shard whose last in-sync copies are all gone; waits until that is certain, and has
+/// `last_look` look at the copy that is to lead after that.
 pub(crate) async fn force_promote(
     session: &Session,
     changes: &Changes,
     shard: ShardId,
     new: &ShardConfig,
+    last_look: impl FnOnce() -> std::result::Result<(), String>,
 ) -> Result<CasOutcome> {
     let current = changes.quorum_read(shard).await?.value;
     check(shard, &current, new)?;
@@ -55,6 +57,8 @@ pub(crate) async fn force_promote(
         }
         sleep(LOOK_EVERY).await;
     }
+    // The fence time is long: what was looked at before it says nothing of the copy as it is now.
+    last_look().map_err(|found| Error::CopyChanged { shard, found })?;
     warn!(%shard, from = ?current, to = ?new, "forcing a shard: what only its last in-sync copies held is lost");
     Ok(changes.compare_and_set(shard, current.epoch, new).await)
 }

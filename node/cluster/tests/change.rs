@@ -9,7 +9,7 @@ use std::time::Duration;
 use kv_cluster::{CasOutcome, Cluster, ClusterEvent, Error, Rebuild, SplitChange};
 use kv_types::{Epoch, KeyRange, Lineage, ShardConfig, ShardId};
 use support::{Mode, Node, name, registered, root, within, zookeeper};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const SHARD: ShardId = ShardId(1);
 
@@ -193,20 +193,29 @@ async fn a_lost_shard_is_forced_only_when_its_copies_are_gone() {
     assert!(matches!(gone.cluster.compare_and_set(SHARD, Epoch(1), alone.clone()).await, CasOutcome::Won(_)));
 
     let forced = |lineage| ShardConfig { lineage, ..alone.successor(third.options.data, [third.options.data]) };
-    let same_lineage = third.cluster.force_promote(SHARD, &forced(Lineage(1))).await;
+    let same_lineage = third.cluster.force_promote(SHARD, &forced(Lineage(1)), || Ok(())).await;
     assert!(matches!(same_lineage, Err(Error::InvalidChange { .. })), "{same_lineage:?}");
-    let alive = third.cluster.force_promote(SHARD, &forced(Lineage(2))).await;
+    let alive = third.cluster.force_promote(SHARD, &forced(Lineage(2)), || Ok(())).await;
     assert!(matches!(alive, Err(Error::MembersAlive { .. })), "{alive:?}");
     gone.proxy.set(Mode::Cut);
     third.sees("it is gone", |view| view.member(&owner).is_none()).await;
-    let outcome = within("force", third.cluster.force_promote(SHARD, &forced(Lineage(2)))).await;
+    // The copy is looked at when the fence time is over, and not before.
+    let (began, timeout) = (Instant::now(), third.cluster.session_timeout());
+    let dropped = || {
+        assert!(began.elapsed() >= timeout);
+        Err("was dropped meanwhile".to_owned())
+    };
+    let changed = within("force", third.cluster.force_promote(SHARD, &forced(Lineage(2)), dropped)).await;
+    assert!(matches!(changed, Err(Error::CopyChanged { .. })), "{changed:?}");
+    assert_eq!(third.cluster.quorum_read(SHARD).await.expect("reads"), alone, "nothing was changed");
+    let outcome = within("force", third.cluster.force_promote(SHARD, &forced(Lineage(2)), || Ok(()))).await;
     assert!(matches!(outcome, Ok(CasOutcome::Won(_))), "{outcome:?}");
 
     left.proxy.set(Mode::Cut);
     third.sees("a minority is left", |view| view.members.len() == 1).await;
     let next =
         ShardConfig { lineage: Lineage(3), ..forced(Lineage(2)).successor(third.options.data, [third.options.data]) };
-    let minority = third.cluster.force_promote(SHARD, &next).await;
+    let minority = third.cluster.force_promote(SHARD, &next, || Ok(())).await;
     assert!(matches!(minority, Err(Error::NoMajority { registered: 1, known: 3 })), "{minority:?}");
 }
 

@@ -128,7 +128,7 @@ impl Manager {
                     warn!(%shard, folder = %volume.folder, "copy counts as in sync but is not here: it starts over");
                 }
                 if let Some(left_over) = self.shared.replica(*shard, volume.id) {
-                    self.empty_volume(&left_over, "left over from a split that was called off");
+                    empty_volume(&self.shared, &left_over, "left over from a split that was called off");
                 }
                 let replica = self.shared.make_empty(*shard, volume, void);
                 replica.step(&self.shared, Input::Config { config: config.clone(), quorum: false });
@@ -178,7 +178,7 @@ impl Manager {
             Err(_) => return,
         };
         info!(%shard, folder = %replica.volume.folder, "copy is not placed here any more: dropped");
-        self.empty_volume(replica, "dropped");
+        empty_volume(&self.shared, replica, "dropped");
         if gone && let Err(refused) = replica.volume.volume.forget(shard) {
             self.shared.fatal(format!("the log took no record: {refused}"));
         }
@@ -188,32 +188,11 @@ impl Manager {
     fn rebuild(&self, replica: &Arc<Replica>, why: &str) {
         warn!(shard = %replica.shard, folder = %replica.volume.folder, why, "copy is rebuilt from its peers");
         let config = replica.lock().core.config().cloned();
-        self.empty_volume(replica, why);
+        empty_volume(&self.shared, replica, why);
         let anew = self.shared.make_empty(replica.shard, &replica.volume, true);
         if let Some(config) = config {
             anew.step(&self.shared, Input::Config { config, quorum: false });
         }
-    }
-
-    fn empty_volume(&self, replica: &Arc<Replica>, why: &str) {
-        let (shard, volume) = (replica.shard, &replica.volume);
-        self.shared.edit_replicas(|replicas| drop(replicas.remove(&(shard, volume.id))));
-        let mut state = replica.lock();
-        state.broken.get_or_insert_with(|| why.to_owned());
-        replica.set_leads(false);
-        state.machine = Machine::new(shard, self.shared.limits, kv_replication::apply::Sessions::default());
-        let void = kv_storage::ReplicaState { void: true, ..volume.state_of(shard) };
-        let handed = volume.volume.put_state(shard, void);
-        let handed = handed.and_then(|_| volume.volume.reset(shard, EntryId::ZERO, &EpochHistory::default()));
-        if let Err(refused) = handed {
-            self.shared.fatal(format!("the log took no record: {refused}"));
-        }
-        let mut batch = kv_storage::Batch::default();
-        batch.delete(kv_storage::rows::applied_key(shard));
-        if let Err(error) = volume.volume.table().write(batch) {
-            warn!(%shard, %error, "applied row was not deleted");
-        }
-        delete_rows(&self.shared, replica);
     }
 
     /// A learner is brought up to date from the log as long as it reaches back to where the learner is.
@@ -228,4 +207,26 @@ impl Manager {
         let routes = Routes::new(view, &self.shared.replicas(), &self.shared.known_configs());
         *self.shared.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(routes);
     }
+}
+
+/// Ends a copy and empties its place on the volume: void stays behind.
+pub(super) fn empty_volume(shared: &Arc<Shared>, replica: &Arc<Replica>, why: &str) {
+    let (shard, volume) = (replica.shard, &replica.volume);
+    shared.edit_replicas(|replicas| drop(replicas.remove(&(shard, volume.id))));
+    let mut state = replica.lock();
+    state.broken.get_or_insert_with(|| why.to_owned());
+    replica.set_leads(false);
+    state.machine = Machine::new(shard, shared.limits, kv_replication::apply::Sessions::default());
+    let void = kv_storage::ReplicaState { void: true, ..volume.state_of(shard) };
+    let handed = volume.volume.put_state(shard, void);
+    let handed = handed.and_then(|_| volume.volume.reset(shard, EntryId::ZERO, &EpochHistory::default()));
+    if let Err(refused) = handed {
+        shared.fatal(format!("the log took no record: {refused}"));
+    }
+    let mut batch = kv_storage::Batch::default();
+    batch.delete(kv_storage::rows::applied_key(shard));
+    if let Err(error) = volume.volume.table().write(batch) {
+        warn!(%shard, %error, "applied row was not deleted");
+    }
+    delete_rows(shared, replica);
 }

@@ -10,7 +10,10 @@ mod cut_off;
 pub(crate) mod events;
 mod execute;
 mod expiry;
+#[cfg(test)]
+mod fixture;
 mod force;
+mod left_over;
 mod manager;
 mod middle;
 mod order;

@@ -1,22 +1,25 @@
 //! A shard's rows as they are at one seq, from the primary to a learner whose log is too far behind.
 
+mod received;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use kv_proto::v1::{self, replica_client::ReplicaClient};
 use kv_replication::{apply::Machine, core::Input};
-use kv_storage::{Batch, Direction, rows};
-use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, SessionId, ShardId, VolumeId};
-use prost::Message as _;
+use kv_storage::{Batch, Direction, Space, rows};
+use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, ShardId, VolumeId};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{info, warn};
 
+use received::{Received, Taken};
+
 use super::{
     peers::{connect, wire},
-    replica::Replica,
+    replica::{Replica, State},
     shared::Shared,
     state_machine::load_sessions,
 };
@@ -67,7 +70,8 @@ pub(super) fn serve(
     let (sender, receiver) = mpsc::channel::<Chunk>(CHUNKS);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer::new(header, sender);
-        let ranges = [rows::data_range(space, &range), rows::session_range(shard), rows::result_range(shard, None)];
+        let [sessions, results] = rows::duplicate_table(space, shard);
+        let ranges = [rows::data_range(space, &range), sessions, results];
         for row in ranges.iter().flat_map(|range| snapshot.scan(range, Direction::Forward)) {
             let written = match row {
                 Ok((key, value)) => to_wire(&key).map_or(Ok(()), |key| writer.row(key, value)),
@@ -163,8 +167,8 @@ async fn install(
     from: VolumeId,
     epoch: Epoch,
 ) -> Result<(EntryId, EpochHistory), String> {
-    let (space, shard) = (replica.lock().space, replica.shard);
-    let mut chunks = if shared.volume(from).is_some() {
+    let space = replica.lock().space;
+    let chunks = if shared.volume(from).is_some() {
         let request = request(replica, from, epoch);
         serve(shared, &request).map_err(|status| status.to_string())?.boxed()
     } else {
@@ -174,62 +178,67 @@ async fn install(
         let chunks = client.snapshot(request(replica, from, epoch)).await.map_err(|status| status.to_string())?;
         chunks.into_inner().boxed()
     };
-    let (mut header, mut count, mut checksum) = (None, 0_u64, 0_u32);
-    loop {
+    take_in(shared, replica, space, chunks).await
+}
+
+/// Puts the snapshot's rows into `space`, as long as it is the copy's.
+async fn take_in(
+    shared: &Arc<Shared>,
+    replica: &Arc<Replica>,
+    space: Space,
+    mut chunks: impl Stream<Item = Chunk> + Unpin,
+) -> Result<(EntryId, EpochHistory), String> {
+    let shard = replica.shard;
+    let lineage = replica.lock().core.lineage();
+    let mut received = Received::new(shard, space, lineage);
+    let (base, history) = loop {
         let chunk = timeout(CHUNK_LIMIT, chunks.next()).await.map_err(|_| "the primary fell silent")?;
         let chunk = chunk.ok_or("the snapshot ended early")?.map_err(|status| status.to_string())?;
-        if let Some(first) = chunk.header {
-            check(replica, &first)?;
-            header = Some(first);
-        }
-        let mut batch = Batch::with_capacity(chunk.rows.len());
-        for v1::SnapshotRow { key, value } in chunk.rows {
-            checksum = crc32c::crc32c_append(crc32c::crc32c_append(checksum, &key), &value);
-            count += 1;
-            put_row(shard, space, &key, value, &mut batch)?;
-        }
-        if replica.lock().space != space {
-            return Err("the copy has started over meanwhile".into());
-        }
-        replica.volume.volume.table().write(batch).map_err(|error| error.to_string())?;
+        let Taken { batch, end } = received.take(chunk)?;
+        write_into(replica, space, batch)?;
         // A snapshot may be much larger than memory: the table has to keep up.
         while replica.volume.volume.table().pressure() == kv_storage::Pressure::Stop {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        if let Some(trailer) = chunk.trailer {
-            if (trailer.rows, trailer.checksum) != (count, checksum) {
-                return Err(format!("{count} rows came, {} were sent, or their checksums differ", trailer.rows));
-            }
-            break;
+        if let Some(end) = end {
+            break end;
         }
-    }
-    let header = header.ok_or("the snapshot has no header")?;
-    let base = EntryId::new(header.base_epoch, header.base_seq);
-    let history = wire::decode_history(header.history).map_err(|error| error.to_string())?;
+    };
     let table = replica.volume.volume.table();
-    {
-        // Under the lock: a copy that starts over meanwhile takes the applied position back.
-        let state = replica.lock();
-        if state.space != space {
-            return Err("the copy has started over meanwhile".into());
-        }
-        let mut batch = Batch::default();
-        batch.put(rows::applied_key(shard), rows::encode_applied(base, space));
-        table.write(batch).map_err(|error| error.to_string())?;
-    }
+    let mut batch = Batch::default();
+    batch.put(rows::applied_key(shard), rows::encode_applied(base, space));
+    write_into(replica, space, batch)?;
     let flushing = Arc::clone(table);
     // The log starts anew after the snapshot, so all of it must be on the disk.
     let flushed = tokio::task::spawn_blocking(move || flushing.flush()).await.map_err(|error| error.to_string())?;
     flushed.map_err(|error| error.to_string())?;
-    let sessions = load_sessions(&**table, shard).map_err(|error| error.to_string())?;
+    let sessions = load_sessions(&**table, space, shard).map_err(|error| error.to_string())?;
     let mut state = replica.lock();
-    if state.space != space {
-        return Err("the copy has started over meanwhile".into());
-    }
+    check_space(&state, space)?;
     state.machine = Machine::new(shard, shared.limits, sessions);
     state.applied = base;
     state.events.restart(base.seq);
     Ok((base, history))
+}
+
+/// Writes rows into the copy's space if it is its space still. One step, under the lock that a copy gives its space up
+/// under: what is written before that is found and deleted, and nothing is written after it. The lock is held for a write
+/// into memory, which does not wait for the disk.
+fn write_into(replica: &Replica, space: Space, batch: Batch) -> Result<(), String> {
+    let state = replica.lock();
+    check_space(&state, space)?;
+    replica.volume.volume.table().write(batch).map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether rows may still come into `space`: the copy has not started over, and nobody has made it anew.
+fn check_space(state: &State, space: Space) -> Result<(), String> {
+    if let Some(why) = &state.broken {
+        return Err(format!("the copy was given up meanwhile: {why}"));
+    }
+    if state.space != space {
+        return Err("the copy has started over meanwhile".to_owned());
+    }
+    Ok(())
 }
 
 fn request(replica: &Replica, from: VolumeId, epoch: Epoch) -> v1::SnapshotRequest {
@@ -241,40 +250,94 @@ fn request(replica: &Replica, from: VolumeId, epoch: Epoch) -> v1::SnapshotReque
     }
 }
 
-fn check(replica: &Replica, header: &v1::SnapshotHeader) -> Result<(), String> {
-    if header.format_version > FORMAT {
-        return Err(format!("the snapshot has format {}, this node reads up to {FORMAT}", header.format_version));
-    }
-    let lineage = replica.lock().core.lineage().0;
-    if header.lineage != lineage {
-        return Err(format!("the snapshot is of lineage {}, this copy of {lineage}", header.lineage));
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use prost::Message as _;
 
-fn put_row(
-    shard: ShardId,
-    space: kv_storage::Space,
-    key: &Bytes,
-    value: Bytes,
-    batch: &mut Batch,
-) -> Result<(), String> {
-    let session = |bytes: &[u8]| SessionId::from_bytes(bytes).ok_or_else(|| "a session row is malformed".to_owned());
-    match key.split_first() {
-        Some((&DATA, user_key)) => {
-            let row = rows::ValueRow::decode(value.clone()).map_err(|error| error.to_string())?;
-            if row.expires_at_millis != 0 {
-                batch.put(rows::ttl_key(space, row.expires_at_millis, user_key), Bytes::new());
-            }
-            batch.put(rows::data_key(space, user_key), value);
+    use super::*;
+    use crate::driver::{
+        fixture::{self, SHARD},
+        manager::empty_volume,
+    };
+
+    const ROWS: u64 = 2000;
+
+    /// Chunk `number` of `of`, with rows of its own.
+    fn chunk(number: u64, of: u64) -> v1::SnapshotChunk {
+        let value: Bytes =
+            rows::ValueRow { value: "v".into(), revision: 1, expires_at_millis: 0 }.encode_to_vec().into();
+        let row = |at: u64| {
+            let key = [&[DATA][..], &(number * ROWS + at).to_be_bytes()].concat();
+            v1::SnapshotRow { key: key.into(), value: value.clone() }
+        };
+        let header = v1::SnapshotHeader { format_version: FORMAT, base_epoch: 1, base_seq: 9, ..Default::default() };
+        v1::SnapshotChunk {
+            header: (number == 0).then_some(header),
+            rows: (0..ROWS).map(row).collect(),
+            trailer: (number + 1 == of).then(v1::SnapshotTrailer::default),
         }
-        Some((&SESSION, id)) => batch.put(rows::session_key(shard, session(id)?), value),
-        Some((&RESULT, rest)) if rest.len() == SessionId::BYTES + 8 => {
-            let (id, number) = rest.split_at(SessionId::BYTES);
-            let number = u64::from_be_bytes(number.try_into().map_err(|_| "a result row is malformed")?);
-            batch.put(rows::result_key(shard, session(id)?, number), value);
-        }
-        _ => return Err("a row of an unknown kind".into()),
     }
-    Ok(())
+
+    fn rows_left(replica: &Replica, space: Space) -> usize {
+        replica.volume.volume.table().scan(&rows::space_range(space), Direction::Forward).count()
+    }
+
+    /// What is deleted in the background is gone soon; what was written after it never.
+    async fn is_empty_soon(replica: &Replica, space: Space) -> bool {
+        for _ in 0..200 {
+            if rows_left(replica, space) == 0 {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_a_snapshot_comes_into_a_copy_that_was_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.make_empty(SHARD, &shared.volumes[0], false);
+        let space = replica.lock().space;
+        let (of, given_up) = (Arc::clone(&shared), Arc::clone(&replica));
+        let chunks = stream::iter(0..2).map(move |number| {
+            if number == 1 {
+                empty_volume(&of, &given_up, "dropped");
+            }
+            Ok(chunk(number, 2))
+        });
+        let taken = take_in(&shared, &replica, space, chunks).await;
+        assert_eq!(taken.map(drop), Err("the copy was given up meanwhile: dropped".to_owned()));
+        assert!(is_empty_soon(&replica, space).await, "{} rows stay", rows_left(&replica, space));
+        assert_eq!(replica.volume.volume.table().get(&rows::applied_key(SHARD)).expect("is read"), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_a_snapshot_is_left_in_a_space_that_was_given_up_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.make_empty(SHARD, &shared.volumes[0], false);
+        for round in 0..60_u64 {
+            let space = replica.lock().space;
+            let (of, starting_over) = (Arc::clone(&shared), Arc::clone(&replica));
+            let mut started = None;
+            let chunks = stream::iter(0..4).map(|number| {
+                if number == 1 {
+                    let (of, replica) = (Arc::clone(&of), Arc::clone(&starting_over));
+                    // At a time of its own, so that it meets the writes at different places.
+                    started = Some(tokio::task::spawn_blocking(move || {
+                        std::thread::sleep(Duration::from_micros(round * 50));
+                        replica.lock().start_over(&of, &replica);
+                    }));
+                }
+                Ok(chunk(number, 8))
+            });
+            let chunks = chunks.chain(stream::iter([Err(Status::cancelled("cut"))]));
+            let taken = take_in(&shared, &replica, space, chunks).await;
+            assert!(taken.is_err(), "the snapshot is cut");
+            started.expect("began").await.expect("ends");
+            assert!(is_empty_soon(&replica, space).await, "round {round}: {} rows stay", rows_left(&replica, space));
+        }
+    }
 }

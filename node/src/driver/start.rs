@@ -1,6 +1,7 @@
 //! How a driver starts and stops.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -9,12 +10,13 @@ use std::{
 use kv_cluster::{Bootstrap, BoottimeClock, Cluster, ClusterOptions, ControlOptions};
 use kv_replication::{
     apply::Machine,
-    core::{Recovered, Settings},
+    core::{Recovered as RecoveredCore, Settings},
 };
 use kv_storage::{
-    BindError, OpenError, RecoveredReplica, Space, TableError, Ticket, Volume, VolumeEvent, VolumeOptions, block_cache,
+    BindError, LeftOver, OpenError, Recovered, RecoveredReplica, Space, TableError, Ticket, Volume, VolumeEvent,
+    VolumeOptions, block_cache,
 };
-use kv_types::{Folder, Limits, NodeName};
+use kv_types::{EntryId, Folder, Limits, NodeName};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -24,7 +26,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    Driver, expiry,
+    Driver, expiry, left_over,
     manager::Manager,
     peers::Peers,
     replica::{Replica, Start},
@@ -194,9 +196,7 @@ impl Driver {
             if let Some(why) = &recovered.torn_tail {
                 warn!(folder = %volume.folder, why, "a torn write was cut from the log");
             }
-            for replica in recovered.replicas {
-                take_up(&shared, volume, replica)?;
-            }
+            tasks.push(tokio::spawn(left_over::run(Arc::clone(volume), take_up(&shared, volume, recovered)?)));
             tasks.push(watch_volume(&shared, volume)?);
         }
         let driver = Self { shared: Arc::clone(&shared) };
@@ -260,14 +260,37 @@ impl Running {
     }
 }
 
-fn take_up(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredReplica) -> Result<(), StartError> {
-    let RecoveredReplica { shard, state, damage, history, first_seq: _, applied, tail } = found;
+/// Makes the copies that lie on a volume, and says which rows are of none of them.
+pub(super) fn take_up(
+    shared: &Arc<Shared>,
+    volume: &Arc<OpenVolume>,
+    recovered: Recovered,
+) -> Result<LeftOver, StartError> {
+    let mut spaces = BTreeSet::new();
+    for replica in recovered.replicas {
+        spaces.insert(take_up_copy(shared, volume, replica)?);
+    }
+    Ok(volume.volume.left_over(spaces, recovered.last_space))
+}
+
+/// Returns the copy's space.
+fn take_up_copy(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredReplica) -> Result<Space, StartError> {
+    let RecoveredReplica { shard, mut state, damage, history, first_seq: _, applied, tail } = found;
     if let Some(why) = damage {
         warn!(%shard, folder = %volume.folder, why, "copy is damaged: it starts over from its peers");
     }
-    let sessions = load_sessions(&**volume.volume.table(), shard)
+    // Where nothing is applied, what lies in the space is of what the copy was before, or of a snapshot that was interrupted:
+    // entries applied on top of it would be taken for repeated.
+    if state.space == Space(0) || applied == EntryId::ZERO {
+        state.space = volume.new_space();
+        if let Err(refused) = volume.volume.put_state(shard, state.clone()) {
+            shared.fatal(format!("the log took no record: {refused}"));
+        }
+    }
+    let space = state.space;
+    let sessions = load_sessions(&**volume.volume.table(), space, shard)
         .map_err(|source| StartError::Table { folder: volume.folder, source })?;
-    let recovered = Recovered {
+    let recovered = RecoveredCore {
         promised: state.promised,
         lineage: state.lineage,
         history,
@@ -278,11 +301,10 @@ fn take_up(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: RecoveredRepli
     };
     let core = shared.recovered_core(volume.id, recovered);
     let machine = Machine::new(shard, shared.limits, sessions);
-    let space = if state.space == Space(0) { volume.new_space() } else { state.space };
     let start = Start { space, applied, config: state.config, birth: state.birth };
     let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
     shared.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), replica)));
-    Ok(())
+    Ok(space)
 }
 
 /// Starts the volume's writer; what it has made durable is told to the copies by a task of the runtime, so that the writer

@@ -66,7 +66,7 @@ impl State {
                 self.write_change(replica, change, &mut batch);
             }
             if let Some(split) = &applied.split {
-                self.write_child(split, applied.last, &mut batch);
+                self.write_child(&**replica.volume.volume.table(), split, applied.last, &mut batch);
             }
             batch.put(rows::applied_key(replica.shard), rows::encode_applied(applied.last, self.space));
             let table = replica.volume.volume.table();
@@ -137,11 +137,11 @@ impl State {
                 batch.delete(rows::ttl_key(space, *expires_at_millis, key));
             }
             Change::OpenSession(_) | Change::PutResult { .. } | Change::DropResult { .. } => {
-                write_session_change(shard, change, batch);
+                write_session_change(space, shard, change, batch);
             }
             Change::CloseSession(session) => {
-                batch.delete(rows::session_key(shard, *session));
-                let results = rows::result_range(shard, Some(*session));
+                batch.delete(rows::session_key(space, shard, *session));
+                let results = rows::result_range(space, shard, Some(*session));
                 for row in replica.volume.volume.table().scan(&results, Direction::Forward).flatten() {
                     batch.delete(row.0);
                 }
@@ -151,9 +151,15 @@ impl State {
 
     /// The child of a split begins here, on every copy that applies the parent's last entry before the split: with the
     /// parent's rows, log position and sessions. It is nobody's until ZooKeeper holds its configuration.
-    fn write_child(&self, split: &Split, base: EntryId, batch: &mut Batch) {
+    fn write_child(&self, table: &dyn Table, split: &Split, base: EntryId, batch: &mut Batch) {
+        // In the parent's space: what a split that was called off has left there of a child of the same id goes.
+        for range in rows::duplicate_table(self.space, split.child) {
+            for row in table.scan(&range, Direction::Forward).flatten() {
+                batch.delete(row.0);
+            }
+        }
         for change in self.machine.sessions().copy() {
-            write_session_change(split.child, &change, batch);
+            write_session_change(self.space, split.child, &change, batch);
         }
         batch.put(rows::applied_key(split.child), rows::encode_applied(base, self.space));
     }
@@ -187,8 +193,8 @@ impl State {
     }
 }
 
-/// Deletes a copy's rows: those of the duplicate table at once, since the next copy of the shard has its own under the
-/// same keys; the data in the background. A split leaves several shards in one space, so what another copy in it has stays.
+/// Deletes a copy's rows: those of the duplicate table at once, since the next copy of the shard may be the child of another
+/// split, in the same space; the data in the background. A split leaves several shards in one space, so what another copy in it has stays.
 pub(super) fn delete_rows(shared: &Shared, replica: &Arc<Replica>) {
     let (space, range) = replica.rows();
     let mut ranges = vec![range];
@@ -198,7 +204,7 @@ pub(super) fn delete_rows(shared: &Shared, replica: &Arc<Replica>) {
             ranges = ranges.iter().flat_map(|range| range.without(&kept)).collect();
         }
     }
-    for range in [rows::session_range(replica.shard), rows::result_range(replica.shard, None)] {
+    for range in rows::duplicate_table(space, replica.shard) {
         if let Err(error) = replica.volume.volume.table().delete_range(&range) {
             shared.fatal(format!("the duplicate table of an emptied copy could not be deleted: {error}"));
         }
@@ -214,13 +220,13 @@ pub(super) fn delete_rows(shared: &Shared, replica: &Arc<Replica>) {
     });
 }
 
-fn write_session_change(shard: ShardId, change: &Change, batch: &mut Batch) {
+fn write_session_change(space: Space, shard: ShardId, change: &Change, batch: &mut Batch) {
     match change {
-        Change::OpenSession(session) => batch.put(rows::session_key(shard, *session), Bytes::new()),
+        Change::OpenSession(session) => batch.put(rows::session_key(space, shard, *session), Bytes::new()),
         Change::PutResult { session, number, result } => {
-            batch.put(rows::result_key(shard, *session, *number), encode_result(result));
+            batch.put(rows::result_key(space, shard, *session, *number), encode_result(result));
         }
-        Change::DropResult { session, number } => batch.delete(rows::result_key(shard, *session, *number)),
+        Change::DropResult { session, number } => batch.delete(rows::result_key(space, shard, *session, *number)),
         _ => {}
     }
 }
@@ -238,17 +244,80 @@ fn decode_result(row: Bytes) -> Result<SessionResult, TableError> {
 }
 
 /// Reads a shard's duplicate table.
-pub(super) fn load_sessions(table: &dyn Table, shard: ShardId) -> Result<Sessions, TableError> {
+pub(super) fn load_sessions(table: &dyn Table, space: Space, shard: ShardId) -> Result<Sessions, TableError> {
     let corrupt = || TableError::Corrupt("a session row has a malformed key".into());
     let session_of = |row: &Bytes| -> Result<SessionId, TableError> { rows::parse_session(row).ok_or_else(corrupt) };
     let mut sessions = Sessions::default();
-    for row in table.scan(&rows::session_range(shard), Direction::Forward) {
+    for row in table.scan(&rows::session_range(space, shard), Direction::Forward) {
         sessions.load_session(session_of(&row?.0)?);
     }
-    for row in table.scan(&rows::result_range(shard, None), Direction::Forward) {
+    for row in table.scan(&rows::result_range(space, shard, None), Direction::Forward) {
         let (key, value) = row?;
         let number = rows::parse_result_number(&key).ok_or_else(corrupt)?;
         sessions.load_result(session_of(&key)?, number, decode_result(value)?);
     }
     Ok(sessions)
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_types::{Command, Entry, Operation, RequestId, Write};
+
+    use super::*;
+    use crate::driver::fixture::{self, SHARD};
+
+    fn apply(shared: &Arc<Shared>, replica: &Arc<Replica>, commands: impl IntoIterator<Item = (u64, Command)>) {
+        let committed = |(seq, command): (u64, Command)| Committed {
+            entry: Entry { id: EntryId::new(1, seq), payload: command.encode() },
+            token: None,
+        };
+        let committed = commands.into_iter().map(committed).collect();
+        replica.lock().apply(shared, replica, committed);
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_starts_over_does_not_take_entries_for_those_that_it_had_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.make_empty(SHARD, &shared.volumes[0], false);
+        let session = SessionId::opened_by(SHARD, EntryId::new(1, 1));
+        let write = Write {
+            request: Some(RequestId { session, number: 1, lowest_unanswered: 1 }),
+            operations: vec![Operation::put("key", "value")],
+            ..Write::default()
+        };
+        let log = [(1, Command::OpenSession), (2, Command::Write(write))];
+        apply(&shared, &replica, log.clone());
+        assert_eq!(replica.lock().machine.sessions().len(), 1);
+        // Killed while it was emptied: the applied row is gone from the disk, and the duplicate table is not yet.
+        let mut batch = Batch::default();
+        batch.delete(rows::applied_key(SHARD));
+        replica.volume.volume.table().write(batch).expect("is written");
+        replica.volume.volume.table().flush().expect("is flushed");
+        drop((replica, shared));
+
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.replica(SHARD, shared.volumes[0].id).expect("is taken up");
+        assert!(replica.lock().machine.sessions().is_empty());
+        apply(&shared, &replica, log);
+        let state = replica.lock();
+        let keys = Keys { table: &**replica.volume.volume.table(), space: state.space };
+        assert!(keys.value(b"key").expect("is read").is_some(), "the write was taken for one that was applied");
+    }
+
+    #[tokio::test]
+    async fn the_child_of_a_split_has_no_session_of_one_that_was_called_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.make_empty(SHARD, &shared.volumes[0], false);
+        let (child, space) = (ShardId(2), replica.lock().space);
+        apply(&shared, &replica, [(1, Command::OpenSession)]);
+        let called_off = SessionId::opened_by(child, EntryId::new(1, 9));
+        let mut batch = Batch::default();
+        batch.put(rows::session_key(space, child, called_off), Bytes::new());
+        replica.volume.volume.table().write(batch).expect("is written");
+        apply(&shared, &replica, [(2, Command::Split(Split { child, at: "m".into() }))]);
+        let sessions = load_sessions(&**replica.volume.volume.table(), space, child).expect("is read");
+        assert_eq!(sessions.copy(), replica.lock().machine.sessions().copy());
+    }
 }

@@ -174,6 +174,7 @@ impl From<kv_cluster::Error> for ErrorAnswer {
             | Error::ClusterExists { .. }
             | Error::ShardExists(_)
             | Error::InvalidChange { .. }
+            | Error::CopyChanged { .. }
             | Error::MembersAlive { .. }
             | Error::NoMajority { .. } => Self::refused(message),
             Error::Malformed { .. }

@@ -38,8 +38,8 @@ pub use log::{Birth, LATENCY_CLASSES, LogStats, Misfit, ReadError, Refused, Repl
 pub use rows::Space;
 pub use table::{Batch, Direction, Pressure, Snapshot, Table, TableError};
 pub use volume::{
-    BindError, Identity, OpenError, Recovered, RecoveredReplica, Volume, VolumeEvent, VolumeOptions, VolumeStats,
-    block_cache,
+    BindError, Identity, LeftOver, OpenError, Recovered, RecoveredReplica, Volume, VolumeEvent, VolumeOptions,
+    VolumeStats, block_cache,
 };
 
 // A panic in another thread says nothing of what its lock guards: each change under a lock is whole.

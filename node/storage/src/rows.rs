@@ -1,8 +1,11 @@
 //! How rows are laid out in the table: `space | kind | rest`, so that a shard's rows lie together and in the order of
 //! their keys.
 //!
-//! A *space* groups the rows of a shard and of all shards split from it: a split copies no rows. Space 0 is that of rows
-//! which belong to one shard alone: `0 | kind | shard | rest`. Numbers are big-endian.
+//! A *space* groups the rows of a shard and of all shards split from it: a split copies no rows. What belongs to one shard
+//! alone has the shard after the kind: its sessions, `space | kind | shard | rest`, and in space 0 what was applied,
+//! `0 | kind | shard`. A copy that starts over gets another space, so it sees no row of what it was. Numbers are big-endian.
+//!
+//! The first versions had the sessions in space 0: see [`sessions_in_space_0`].
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kv_types::{EntryId, KeyRange, SessionId, ShardId};
@@ -32,6 +35,8 @@ const TTL: u8 = 2;
 const APPLIED: u8 = 3;
 const SESSION: u8 = 4;
 const RESULT: u8 = 5;
+/// Of the rows of a shard; in its applied row. 1: sessions lie in the shard's space.
+const LAYOUT: u8 = 1;
 /// Length of `space | kind`.
 const PREFIX: usize = 9;
 
@@ -42,8 +47,8 @@ fn start(space: Space, kind: u8, capacity: usize) -> BytesMut {
     key
 }
 
-fn shard_start(shard: ShardId, kind: u8, capacity: usize) -> BytesMut {
-    let mut key = start(Space(0), kind, 8 + capacity);
+fn shard_start(space: Space, shard: ShardId, kind: u8, capacity: usize) -> BytesMut {
+    let mut key = start(space, kind, 8 + capacity);
     key.put_u64(shard.0);
     key
 }
@@ -116,7 +121,7 @@ pub fn space_of(row: &[u8]) -> Option<Space> {
 /// The row that says which entry of the shard was applied last: written in the same batch as what it did.
 #[must_use]
 pub fn applied_key(shard: ShardId) -> Bytes {
-    shard_start(shard, APPLIED, 0).freeze()
+    shard_start(Space(0), shard, APPLIED, 0).freeze()
 }
 
 /// The applied rows of all shards.
@@ -132,55 +137,68 @@ pub fn parse_applied_key(row: &[u8]) -> Option<ShardId> {
     rest.try_into().ok().map(|number| ShardId(u64::from_be_bytes(number)))
 }
 
-/// The value of an applied row: the entry, and the space that it was applied to. A copy that starts over gets another
-/// space, so a row that a crash has left of what was there before is known by it.
+/// The value of an applied row: the entry, the space that it was applied to, and the layout of the rows. A copy that starts
+/// over gets another space, so a row that a crash has left of what was there before is known by it.
 #[must_use]
 pub fn encode_applied(id: EntryId, space: Space) -> Bytes {
-    let mut value = BytesMut::with_capacity(24);
+    let mut value = BytesMut::with_capacity(25);
     value.put_u64(id.epoch.0);
     value.put_u64(id.seq.0);
     value.put_u64(space.0);
+    value.put_u8(LAYOUT);
     value.freeze()
 }
 
-/// The inverse of [`encode_applied`]. Rows of the first versions have no space.
+/// The inverse of [`encode_applied`]. Rows of the first versions have no space, later ones no layout; one of a newer layout
+/// than this is not read.
 #[must_use]
 pub fn decode_applied(value: &[u8]) -> Option<(EntryId, Option<Space>)> {
     let long = |at: usize| value.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     let space = match value.len() {
         16 => None,
         24 => Some(Space(long(16)?)),
+        25 if value[24] == LAYOUT => Some(Space(long(16)?)),
         _ => return None,
     };
     Some((EntryId::new(long(0)?, long(8)?), space))
 }
 
+/// Whether the sessions that go with this value of an applied row are still where the first versions had them: in space 0.
+#[must_use]
+pub const fn sessions_in_space_0(applied: &[u8]) -> bool {
+    applied.len() < 25
+}
+
 /// The row of a session.
 #[must_use]
-pub fn session_key(shard: ShardId, session: SessionId) -> Bytes {
-    let mut key = shard_start(shard, SESSION, SessionId::BYTES);
+pub fn session_key(space: Space, shard: ShardId, session: SessionId) -> Bytes {
+    let mut key = shard_start(space, shard, SESSION, SessionId::BYTES);
     key.put_slice(&session.to_bytes());
     key.freeze()
 }
 
 /// The rows of all sessions of a shard.
 #[must_use]
-pub fn session_range(shard: ShardId) -> KeyRange {
-    KeyRange::prefix(&shard_start(shard, SESSION, 0))
+pub fn session_range(space: Space, shard: ShardId) -> KeyRange {
+    KeyRange::prefix(&shard_start(space, shard, SESSION, 0))
 }
 
 /// The session of a session row or a result row.
 #[must_use]
 pub fn parse_session(row: &[u8]) -> Option<SessionId> {
-    let kind = *row.get(PREFIX - 1)?;
-    let scoped = row.starts_with(&[0; 8]) && matches!(kind, SESSION | RESULT);
-    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| scoped).and_then(SessionId::from_bytes)
+    let number = match *row.get(PREFIX - 1)? {
+        SESSION => 0,
+        RESULT => 8,
+        _ => return None,
+    };
+    let whole = row.len() == PREFIX + 8 + SessionId::BYTES + number;
+    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| whole).and_then(SessionId::from_bytes)
 }
 
 /// The row of the result of one request of a session.
 #[must_use]
-pub fn result_key(shard: ShardId, session: SessionId, number: u64) -> Bytes {
-    let mut key = shard_start(shard, RESULT, SessionId::BYTES + 8);
+pub fn result_key(space: Space, shard: ShardId, session: SessionId, number: u64) -> Bytes {
+    let mut key = shard_start(space, shard, RESULT, SessionId::BYTES + 8);
     key.put_slice(&session.to_bytes());
     key.put_u64(number);
     key.freeze()
@@ -188,8 +206,8 @@ pub fn result_key(shard: ShardId, session: SessionId, number: u64) -> Bytes {
 
 /// The rows of the results of a session, of all sessions of a shard if none is given.
 #[must_use]
-pub fn result_range(shard: ShardId, session: Option<SessionId>) -> KeyRange {
-    let mut prefix = shard_start(shard, RESULT, SessionId::BYTES);
+pub fn result_range(space: Space, shard: ShardId, session: Option<SessionId>) -> KeyRange {
+    let mut prefix = shard_start(space, shard, RESULT, SessionId::BYTES);
     if let Some(session) = session {
         prefix.put_slice(&session.to_bytes());
     }
@@ -204,10 +222,26 @@ pub fn parse_result_number(row: &[u8]) -> Option<u64> {
     number.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// All rows that belong to one shard alone.
+/// The duplicate table of a shard: the rows of its sessions and of their results.
 #[must_use]
-pub fn shard_ranges(shard: ShardId) -> [KeyRange; 3] {
-    [KeyRange::prefix(&applied_key(shard)), session_range(shard), result_range(shard, None)]
+pub fn duplicate_table(space: Space, shard: ShardId) -> [KeyRange; 2] {
+    [session_range(space, shard), result_range(space, shard, None)]
+}
+
+/// The duplicate tables that the first versions have left in space 0, of all shards.
+#[must_use]
+pub fn old_duplicate_tables() -> KeyRange {
+    KeyRange { start: start(Space(0), SESSION, 0).freeze(), end: Some(start(Space(0), RESULT + 1, 0).freeze()) }
+}
+
+/// The same row of a session or result in another space.
+#[must_use]
+pub fn moved_to(space: Space, row: &[u8]) -> Option<Bytes> {
+    let rest = row.get(8..)?;
+    let mut key = BytesMut::with_capacity(row.len());
+    key.put_u64(space.0);
+    key.put_slice(rest);
+    Some(key.freeze())
 }
 
 #[cfg(test)]
@@ -239,15 +273,41 @@ mod tests {
     #[test]
     fn rows_of_a_shard_say_whose_they_are() {
         let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
-        let row = result_key(ShardId(5), session, 42);
+        let row = result_key(Space(9), ShardId(5), session, 42);
         assert_eq!((parse_session(&row), parse_result_number(&row)), (Some(session), Some(42)));
-        assert!(result_range(ShardId(5), Some(session)).contains(&row));
-        assert!(!session_range(ShardId(5)).contains(&row));
+        assert!(result_range(Space(9), ShardId(5), Some(session)).contains(&row));
+        assert!(!session_range(Space(9), ShardId(5)).contains(&row));
+        assert!(!result_range(Space(8), ShardId(5), None).contains(&row), "of what the copy was before");
+        assert!(space_range(Space(9)).contains(&row) && !data_range(Space(9), &KeyRange::all()).contains(&row));
+        assert_eq!(parse_session(&data_key(Space(9), &row)), None);
         assert_eq!(parse_applied_key(&applied_key(ShardId(5))), Some(ShardId(5)));
         assert_eq!(parse_applied_key(&row), None);
         let (id, applied) = (EntryId::new(3, 4), encode_applied(EntryId::new(3, 4), Space(9)));
         assert_eq!(decode_applied(&applied), Some((id, Some(Space(9)))));
         assert_eq!((decode_applied(&applied[..16]), decode_applied(&applied[..23])), (Some((id, None)), None));
-        assert!(shard_ranges(ShardId(5)).iter().any(|range| range.contains(&row)));
+        assert!(duplicate_table(Space(9), ShardId(5)).iter().any(|range| range.contains(&row)));
+    }
+
+    #[test]
+    fn rows_of_older_layouts_are_known_and_those_of_newer_ones_refused() {
+        let (id, applied) = (EntryId::new(3, 4), encode_applied(EntryId::new(3, 4), Space(9)));
+        assert_eq!(decode_applied(&applied[..24]), Some((id, Some(Space(9)))));
+        assert!(sessions_in_space_0(&applied[..16]) && sessions_in_space_0(&applied[..24]));
+        assert!(!sessions_in_space_0(&applied));
+        let newer = [&applied[..24], &[LAYOUT + 1]].concat();
+        assert_eq!(decode_applied(&newer), None);
+        let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
+        let old = result_key(Space(0), ShardId(5), session, 42);
+        assert!(old_duplicate_tables().contains(&old) && !old_duplicate_tables().contains(&applied_key(ShardId(5))));
+        assert_eq!(moved_to(Space(9), &old), Some(result_key(Space(9), ShardId(5), session, 42)));
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_of_no_session() {
+        let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
+        let longer = [&session_key(Space(9), ShardId(5), session)[..], &[0; 8]].concat();
+        assert_eq!((parse_session(&longer), parse_result_number(&longer)), (None, None));
+        let row = result_key(Space(9), ShardId(5), session, 42);
+        assert_eq!(parse_session(&row[..row.len() - 1]), None);
     }
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 /// The stable name of a node, such as `demo-0`: in Kubernetes the name of its pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct NodeName(String);
 
 impl NodeName {
@@ -36,6 +36,14 @@ impl NodeName {
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::new(name)
     }
 }
 
@@ -185,5 +193,21 @@ impl SessionId {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let number = |at: usize| bytes[at..at + 8].try_into().ok().map(u64::from_be_bytes);
         Some(Self { shard: ShardId(number(0)?), entry: EntryId::new(number(8)?, number(16)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{Error, StringDeserializer};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_is_not_read_as_one() {
+        let read = |text: &str| NodeName::deserialize(StringDeserializer::<Error>::new(text.to_owned()));
+        assert_eq!(read("demo-0"), Ok(NodeName("demo-0".into())));
+        for text in ["", "a/b", "demo 0", &"x".repeat(NodeName::MAX_BYTES + 1)] {
+            assert!(read(text).is_err(), "{text:?} was taken");
+        }
     }
 }

@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::Duration,
+};
 
 use kv_client::description::ClusterDescription;
 use kv_local::{LocalCluster, Mode, NodeState, in_path};
@@ -25,8 +30,6 @@ const CALM_WITHIN: Duration = Duration::from_secs(20);
 const LONGER: f64 = 1.5;
 /// A primary removes a copy that does not acknowledge after less than a lease, and asks ZooKeeper for that at once.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// Of a log's end, what is told of a node that ended by itself.
-const TAIL_LINES: usize = 12;
 
 /// Carries out a plan, and heals everything.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Nemesis<'a> {
     active: Vec<Active>,
     /// Nodes that have no process on purpose.
     pub(crate) down: BTreeSet<usize>,
+    /// How often nodes have ended by themselves.
+    pub(crate) ended: BTreeMap<usize, usize>,
     /// What happened.
     pub journal: Journal,
     /// What should not have: nodes that ended by themselves, a ZooKeeper that could not be rebuilt.
@@ -88,6 +93,7 @@ impl<'a> Nemesis<'a> {
             rule: Rule::default(),
             active: Vec::new(),
             down: BTreeSet::new(),
+            ended: BTreeMap::new(),
             journal: Journal::default(),
             failures: Vec::new(),
         }
@@ -367,21 +373,6 @@ impl<'a> Nemesis<'a> {
         description
             .map(|description| kv_tests::claims::served_by(&description, &format!("kv-{index}")))
             .unwrap_or_default()
-    }
-
-    /// Nodes that ended by themselves: said, and started again.
-    pub(crate) fn look_for_the_dead(&mut self) -> Result<()> {
-        for index in 0..self.cluster.node_count() {
-            let node = self.cluster.node_mut(index)?;
-            if node.state() == NodeState::Stopped && !self.down.contains(&index) {
-                let text = fs::read_to_string(node.log()).unwrap_or_default();
-                let lines: Vec<_> = text.lines().collect();
-                let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n    ");
-                self.failures.push(format!("kv-{index} ended by itself:\n    {tail}"));
-                self.cluster.start_node(index)?;
-            }
-        }
-        Ok(())
     }
 
     /// Pause between two attempts at something that the cluster refuses just now.

@@ -18,6 +18,7 @@ impl Core {
         let known = *follower.incarnation.get_or_insert(incarnation);
         if incarnation > known {
             follower.incarnation = Some(incarnation);
+            follower.has_told = false;
             follower.matched = Seq(0);
         }
         incarnation >= known
@@ -49,6 +50,7 @@ impl Core {
         let Some(term) = &mut self.term else { return };
         let follower = term.followers.entry(from).or_insert_with(|| Follower::new(common.next(), now));
         follower.void = void;
+        follower.has_told = true;
         if void {
             follower.matched = follower.matched.min(common);
         }
@@ -179,7 +181,9 @@ impl Core {
             return;
         };
         follower.flow = Flow::Snapshot(now);
-        let body = match follower.incarnation {
+        // What it had in an earlier incarnation says where to go on, but not that the log lacks what it needs: it may have all that it
+        // acknowledged, and count for a change in flight that adds it. [P]
+        let body = match follower.incarnation.filter(|_| follower.has_told) {
             Some(incarnation) => Body::SnapshotNeeded { incarnation, needed: follower.next },
             // It has not told where it stands yet: what doesn't fit makes it.
             None => Body::Append { previous: self.log.last(), entries: Vec::new(), commit: Seq(0) },

@@ -89,6 +89,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) incarnation: Option<u64>,
+    /// Whether it has told of its log in this incarnation.
+    pub(super) has_told: bool,
     pub(super) void: bool,
     pub(super) leaving: bool,
     pub(super) flow: Flow,
@@ -166,6 +168,7 @@ impl Follower {
     pub(super) fn new(next: Seq, now: Time) -> Self {
         Self {
             incarnation: None,
+            has_told: false,
             void: false,
             leaving: false,
             flow: Flow::Streaming,

@@ -118,7 +118,7 @@ impl Core {
         }
         if self.flush_log(effects) {
             self.send_all(now, effects);
-            if !self.rules.hold(Rule::CommitNeedsOwnSync) || self.settings.max_message_bytes == 0 {
+            if !self.rules.hold(Rule::CommitNeedsOwnSync) {
                 self.advance_commit(now, effects);
             }
         }

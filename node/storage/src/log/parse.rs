@@ -18,6 +18,8 @@ pub(super) struct Parsed {
 /// A record and its place.
 pub(super) struct Placed {
     pub(super) offset: u32,
+    /// Where it ends: written anew it may be longer or shorter.
+    pub(super) end: u32,
     pub(super) group_start: u32,
     pub(super) record: Record,
 }
@@ -28,6 +30,8 @@ pub(super) struct Beginning {
     pub(super) checkpoints: usize,
     /// Where the checkpoint ends.
     pub(super) end: u32,
+    /// Where the records end that were written again.
+    pub(super) rewritten_end: u32,
     /// Where the segment before ends.
     pub(super) previous_end: u32,
 }
@@ -53,7 +57,7 @@ impl Parsed {
             match Record::decode(number, bytes, end, SECTOR) {
                 Ok(found) => {
                     let (offset, group_start) = (end as u32, found.group_start);
-                    records.push(Placed { offset, group_start, record: found.record });
+                    records.push(Placed { offset, end: found.next as u32, group_start, record: found.record });
                     end = found.next;
                 }
                 Err(missing) => {
@@ -77,9 +81,9 @@ impl Parsed {
         let all = usize::try_from(rewritten).ok()?.checked_add(checkpoints)?;
         let each = self.records.get(1..checkpoints)?;
         let whole = each.iter().all(|placed| matches!(placed.record, Record::Checkpoint(..)));
-        let last = &self.records[checkpoints - 1];
-        let end = last.offset + last.record.len() as u32;
-        (whole && self.records.len() >= all).then_some(Beginning { checkpoints, end, previous_end })
+        let end = self.records[checkpoints - 1].end;
+        let rewritten_end = self.records.get(all - 1).filter(|_| whole)?.end;
+        Some(Beginning { checkpoints, end, rewritten_end, previous_end })
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Replay {
     pub(super) last_segment: u64,
     /// Where that one ends.
     pub(super) end: u32,
+    /// Where it is cut. It keeps all that its beginning says it has, though that is written again: without a whole beginning
+    /// it could not say any more where the segment before it ends.
+    pub(super) cut: u32,
     /// Whether a checkpoint has been read.
     known: bool,
     torn: Option<String>,
@@ -70,7 +73,7 @@ impl Replay {
             }
         }
         numbers.sort_unstable();
-        let mut replay = Self { end: BLOCK as u32, ..Self::default() };
+        let mut replay = Self { end: BLOCK as u32, cut: BLOCK as u32, ..Self::default() };
         let blank = replay.drop_unwritten(disk, volume, &mut numbers)?;
         replay.last_segment = match (numbers.last(), blank.first()) {
             (Some(last), _) => *last,
@@ -218,9 +221,12 @@ impl Replay {
             None => {}
         }
         let Some(beginning) = parsed.beginning() else { return };
-        // No group begins behind its records, whatever a record says.
-        let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
+        // A group begins with a record, and not behind its own, whatever a record says.
+        let said = parsed.records.last().map_or(0, |last| last.group_start);
+        let mut starts = parsed.records.iter().rev().map(|placed| placed.offset);
+        let group = starts.find(|offset| *offset <= said).unwrap_or(0);
         self.end = group.max(beginning.end);
+        self.cut = group.max(beginning.rewritten_end);
         self.begin(&segment, &parsed, &beginning, self.end);
         for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {
             if parsed.offset >= group {
@@ -250,7 +256,9 @@ impl Replay {
         }
         for (shard, replica) in &new.0 {
             let last = replica.history.last();
-            let had = self.replicas.0.get(shard).is_some_and(|replica| replica.history.contains(last));
+            // A log that was cut below all that is known of it has a last seq, and no epoch.
+            let same = |history: &EpochHistory| *history == replica.history || history.contains(last);
+            let had = self.replicas.0.get(shard).is_some_and(|replica| same(&replica.history));
             if had || !compare || last == kv_types::EntryId::ZERO {
                 self.index.truncate(*shard, last.seq);
             } else {

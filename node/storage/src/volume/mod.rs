@@ -1,6 +1,7 @@
 //! A volume: identity, log and table of one folder, and what a start makes of them.
 
 mod identity;
+mod left_over;
 mod options;
 mod recovery;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::{
 use identity::Locked;
 
 pub use identity::{BindError, Identity, OpenError};
+pub use left_over::LeftOver;
 pub use options::{VolumeOptions, block_cache};
 pub use recovery::{Recovered, RecoveredReplica};
 

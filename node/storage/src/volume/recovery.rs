@@ -7,6 +7,7 @@ use crate::{
     Batch, Direction, ReadError, ReplicaState, Space, Table, TableError,
     log::{Log, Record, Replay, Replayed, history_up_to},
     rows,
+    table::DELETE_BATCH,
 };
 
 /// Entries are read back in pieces of this many bytes.
@@ -80,13 +81,18 @@ pub(super) fn plan(
     for replica in replay.replicas() {
         let shard = replica.shard;
         let applied = match applied(table, shard).map_err(unreadable)? {
-            Some((_, space)) if is_stale(space, replica.state.space) => {
-                for range in rows::shard_ranges(shard) {
-                    table.delete_range(&range).map_err(unreadable)?;
-                }
+            Some(row) if is_stale(row.space, replica.state.space) => {
+                let mut stale = Batch::default();
+                stale.delete(rows::applied_key(shard));
+                table.write(stale).map_err(unreadable)?;
                 EntryId::ZERO
             }
-            Some((applied, _)) => applied,
+            Some(row) => {
+                if row.sessions_in_space_0 && replica.state.space != Space(0) {
+                    move_sessions(table, shard, row.id, replica.state.space).map_err(unreadable)?;
+                }
+                row.id
+            }
             None => EntryId::ZERO,
         };
         let damage = damage(&replica, applied, &found);
@@ -179,10 +185,41 @@ pub(super) fn is_stale(space: Option<Space>, of_copy: Space) -> bool {
     of_copy != Space(0) && space.is_some_and(|space| space != of_copy)
 }
 
-fn applied(table: &dyn Table, shard: ShardId) -> Result<Option<(EntryId, Option<Space>)>, TableError> {
+/// What the table says of a copy.
+struct AppliedRow {
+    id: EntryId,
+    space: Option<Space>,
+    sessions_in_space_0: bool,
+}
+
+fn applied(table: &dyn Table, shard: ShardId) -> Result<Option<AppliedRow>, TableError> {
     let Some(row) = table.get(&rows::applied_key(shard))? else { return Ok(None) };
-    let malformed = || TableError::Corrupt(format!("the applied row of shard {shard} is malformed"));
-    rows::decode_applied(&row).map(Some).ok_or_else(malformed)
+    let Some((id, space)) = rows::decode_applied(&row) else {
+        return Err(TableError::Corrupt(format!(
+            "the applied row of shard {shard} is malformed or of a newer version"
+        )));
+    };
+    Ok(Some(AppliedRow { id, space, sessions_in_space_0: rows::sessions_in_space_0(&row) }))
+}
+
+/// Moves a duplicate table that an older version has written into the copy's space. Each row is moved in one batch, and the
+/// applied row says so after all of them: a crash in between is gone over again at the next start.
+fn move_sessions(table: &dyn Table, shard: ShardId, applied: EntryId, space: Space) -> Result<(), TableError> {
+    let mut batch = Batch::default();
+    for range in rows::duplicate_table(Space(0), shard) {
+        for row in table.scan(&range, Direction::Forward) {
+            let (key, value) = row?;
+            if let Some(moved) = rows::moved_to(space, &key) {
+                batch.put(moved, value);
+            }
+            batch.delete(key);
+            if batch.len() >= DELETE_BATCH {
+                table.write(std::mem::take(&mut batch))?;
+            }
+        }
+    }
+    batch.put(rows::applied_key(shard), rows::encode_applied(applied, space));
+    table.write(batch).map(drop)
 }
 
 fn tail(log: &Log, shard: ShardId, applied: EntryId) -> Result<Vec<Entry>, ReadError> {

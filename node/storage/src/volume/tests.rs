@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use kv_types::{Entry, EntryId, Epoch, EpochHistory, Folder, NodeName, Seq, ShardId};
+use kv_types::{Entry, EntryId, Epoch, EpochHistory, Folder, KeyRange, NodeName, Seq, SessionId, ShardId};
 use uuid::Uuid;
 
 use super::{BindError, OpenError, Recovered, Volume, VolumeEvent, VolumeOptions, block_cache};
-use crate::{Batch, ReplicaState, Space, Ticket, rows};
+use crate::{Batch, Direction, ReplicaState, Space, Ticket, rows, table::DELETE_BATCH};
 
 const SHARD: ShardId = ShardId(1);
 const STUCK: Duration = Duration::from_secs(60);
@@ -233,6 +233,93 @@ fn an_applied_row_of_the_first_versions_counts() {
     started.volume.table().write(batch).unwrap();
     started.volume.close();
     assert_eq!(open(folder.path()).unwrap().1.replicas[0].applied, EntryId::new(1, 1));
+}
+
+/// What an older version has left of the sessions of `SHARD`: rows in space 0, and an applied row without a layout.
+fn sessions_of_an_older_version(volume: &Volume, count: u64) {
+    let mut batch = Batch::default();
+    for seq in 1..=count {
+        let session = SessionId { shard: SHARD, entry: EntryId::new(1, seq) };
+        batch.put(rows::session_key(Space(0), SHARD, session), "");
+        batch.put(rows::result_key(Space(0), SHARD, session, 7), seq.to_string());
+    }
+    batch.put(rows::applied_key(SHARD), rows::encode_applied(EntryId::new(1, 1), Space(1)).slice(..24));
+    volume.table().write(batch).unwrap();
+}
+
+fn count(volume: &Volume, range: &KeyRange) -> usize {
+    volume.table().scan(range, Direction::Forward).map(Result::unwrap).count()
+}
+
+#[test]
+fn sessions_of_an_older_version_move_into_the_copys_space_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let state = ReplicaState { space: Space(1), ..ReplicaState::default() };
+    started.volume.put_state(SHARD, state.clone()).unwrap();
+    started.put(1);
+    sessions_of_an_older_version(&started.volume, 1500);
+    started.volume.close();
+    let (volume, recovered) = open(folder.path()).unwrap();
+    assert_eq!(recovered.replicas[0].applied, EntryId::new(1, 1));
+    let moved = rows::duplicate_table(Space(1), SHARD).map(|range| count(&volume, &range));
+    assert_eq!((moved, count(&volume, &rows::old_duplicate_tables())), ([1500, 1500], 0));
+    let session = SessionId { shard: SHARD, entry: EntryId::new(1, 42) };
+    assert_eq!(volume.table().get(&rows::result_key(Space(1), SHARD, session, 7)).unwrap(), Some("42".into()));
+    // What lies in space 0 after that is nobody's: it may be of a copy that had started over when the version changed.
+    let mut batch = Batch::default();
+    batch.put(rows::session_key(Space(0), SHARD, SessionId { entry: EntryId::new(9, 9), ..session }), "");
+    volume.table().write(batch).unwrap();
+    volume.close();
+    let (volume, _) = open(folder.path()).unwrap();
+    assert_eq!(count(&volume, &rows::session_range(Space(1), SHARD)), 1500);
+}
+
+#[test]
+fn sessions_of_an_older_version_are_not_those_of_a_copy_that_has_started_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    let of_space = |space| ReplicaState { space: Space(space), ..ReplicaState::default() };
+    started.volume.put_state(SHARD, of_space(1)).unwrap();
+    started.put(1);
+    sessions_of_an_older_version(&started.volume, 3);
+    started.volume.table().flush().unwrap();
+    started.volume.put_state(SHARD, of_space(2)).unwrap();
+    started.durable(started.volume.reset(SHARD, EntryId::ZERO, &EpochHistory::default()).unwrap());
+    drop(started);
+    let (volume, recovered) = open(folder.path()).unwrap();
+    assert_eq!(recovered.replicas[0].applied, EntryId::ZERO);
+    let moved = rows::duplicate_table(Space(2), SHARD).map(|range| count(&volume, &range));
+    assert_eq!(moved, [0, 0]);
+}
+
+#[test]
+fn what_is_left_of_former_copies_is_deleted_in_bounded_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, _) = start(folder.path());
+    sessions_of_an_older_version(&started.volume, 3);
+    let mut batch = Batch::default();
+    for (space, rows) in [(1, 10), (2, 2500), (3, 1), (5, 1024), (8, 4), (9, 5)] {
+        for row in 0_u64..rows {
+            batch.put(rows::data_key(Space(space), &row.to_be_bytes()), "v");
+            batch.put(rows::ttl_key(Space(space), 5, &row.to_be_bytes()), "");
+        }
+    }
+    started.volume.table().write(batch).unwrap();
+    let volume = &started.volume;
+    let before = count(volume, &KeyRange::all());
+    // Space 9 was given out meanwhile.
+    let mut left_over = volume.left_over([1, 3].map(Space).into(), Space(8));
+    let (mut left, mut steps) = (before, 0);
+    while left_over.delete_some().unwrap() {
+        let now = count(volume, &KeyRange::all());
+        assert!(left - now <= DELETE_BATCH, "{} rows in one step", left - now);
+        (left, steps) = (now, steps + 1);
+    }
+    assert!(steps >= 7, "{steps}");
+    assert!(!left_over.delete_some().unwrap(), "it is over");
+    let in_spaces = [0, 1, 2, 3, 5, 8, 9].map(|space| count(volume, &rows::space_range(Space(space))));
+    assert_eq!(in_spaces, [1, 20, 0, 2, 0, 0, 10], "in space 0 what was applied");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What must hold of a volume after a fault.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use kv_storage::{Recovered, RecoveredReplica, TableError, Volume};
-use kv_types::EntryId;
+use kv_storage::{Direction, Recovered, RecoveredReplica, Space, TableError, Volume, rows};
+use kv_types::{EntryId, KeyRange};
 
 use crate::{
     plan::{Copies, Copy, Plan},
@@ -80,14 +80,18 @@ pub(crate) fn check(root: &Path, plan: &Plan, said: &Said, damaged: bool) -> Res
     }
     let states = &plan.states[said.durable..=said.tried];
     let least = if damaged && told { &plan.states[..=said.tried] } else { states };
-    let found = least.iter().any(|copies| is_like(&volume, &recovered, copies, damaged).is_ok());
+    // The newest first: nearly always it is that.
+    let found = least.iter().rev().any(|copies| is_like(&volume, &recovered, copies, damaged).is_ok());
     if !found {
         let why = is_like(&volume, &recovered, &states[0], damaged);
         return Err(format!("none of the states {}..={}: {why:?}", said.durable, said.tried));
     }
     let mut read_error = false;
-    for replica in &recovered.replicas {
-        match rows_are(&volume, replica, plan) {
+    let kept: BTreeSet<_> = recovered.replicas.iter().map(|replica| replica.state.space).collect();
+    let left = delete_left_over(&volume, &recovered, &kept);
+    let results = recovered.replicas.iter().map(|replica| rows_are(&volume, replica, plan)).chain([left]);
+    for result in results {
+        match result {
             Ok(()) => {}
             Err(Wrong::Read(_)) if damaged => read_error = true,
             Err(Wrong::Read(error)) => return Err(format!("rows can't be read: {error:?}")),
@@ -114,7 +118,11 @@ fn is_like(volume: &Volume, recovered: &Recovered, expected: &Copies, damaged: b
     for replica in &recovered.replicas {
         let copy = &expected[&replica.shard];
         if replica.state.promised != copy.promised || (!replica.state.void && replica.state.space != copy.space) {
-            return Err(format!("shard {}: {:?}, and {copy:?} is expected", replica.shard, replica.state));
+            let Copy { promised, space, .. } = copy;
+            return Err(format!(
+                "shard {}: {:?}, and {promised} in {space:?} is expected",
+                replica.shard, replica.state
+            ));
         }
         if replica.damage.is_some() || (damaged && replica.state.void) {
             let empty = replica.history.last() == EntryId::ZERO && replica.tail.is_empty();
@@ -149,6 +157,20 @@ fn is_copy(volume: &Volume, replica: &RecoveredReplica, copy: &Copy) -> Result<(
 enum Wrong {
     Read(TableError),
     Rows(String),
+}
+
+/// Deletes what former copies have left; then only rows of the copies are there.
+fn delete_left_over(volume: &Volume, recovered: &Recovered, kept: &BTreeSet<Space>) -> Result<(), Wrong> {
+    let mut left_over = volume.left_over(kept.clone(), recovered.last_space);
+    while left_over.delete_some().map_err(Wrong::Read)? {}
+    for row in volume.table().scan(&KeyRange::all(), Direction::Forward) {
+        let (key, _) = row.map_err(Wrong::Read)?;
+        let is_of_copy = rows::space_of(&key).is_some_and(|space| kept.contains(&space));
+        if !is_of_copy && rows::parse_applied_key(&key).is_none() {
+            return Err(Wrong::Rows(format!("row {key:?} is of no copy, and stays")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the table has what was applied up to the entry that it names, and nothing else.

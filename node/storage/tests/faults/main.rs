@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod check;
+mod flips;
 mod plan;
 mod process;
 mod replay;
@@ -21,6 +22,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rustix::io::Errno;
 
 use check::{Outcome, Said, check};
+use flips::flips;
 use plan::Plan;
 use process::{Fault, folder, recorder, run};
 use replay::{FileSystem, Image, Survivors, lay_out, take_up};
@@ -144,32 +146,35 @@ fn a_flipped_bit_of_any_file_is_told_or_does_not_matter() {
     let (seed, plan, root) = (1, Plan::new(1, STEPS), folder());
     let ran = run(root.path(), seed, STEPS, None, &Image::new());
     assert_eq!(ran.code, Some(0), "{:?}\n{}", ran.said, ran.output);
-    let image = take_up(root.path()).unwrap();
+    let mut image = take_up(root.path()).unwrap();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut failures = Vec::new();
-    let mut outcomes = BTreeMap::<(String, Outcome), usize>::new();
-    for (path, content) in &image {
-        let Some(content) = content.as_ref().filter(|content| !content.is_empty()) else { continue };
-        // All bytes of small files; of others about so many, and of the log where something is written.
-        let samples = if is_full() { 4000 } else { 60 };
-        let written = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
-        for _ in 0..samples {
-            let (at, bit) = (random.random_range(0..written), random.random_range(0..8));
-            let mut damaged = image.clone();
-            damaged.insert(path.clone(), Some(content.clone()));
-            if let Some(Some(bytes)) = damaged.get_mut(path) {
-                bytes[at] ^= 1 << bit;
-            }
+    let (mut outcomes, mut flipped) = (BTreeMap::<(String, Outcome), usize>::new(), BTreeMap::<String, usize>::new());
+    for path in image.keys().cloned().collect::<Vec<_>>() {
+        let Some(Some(content)) = image.get(&path).filter(|content| content.as_ref().is_some_and(|c| !c.is_empty()))
+        else {
+            continue;
+        };
+        let kind = path.components().nth(1).map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let kind = kind.unwrap_or_default();
+        for flip in flips(&path, content, is_full(), &mut random) {
+            let toggle = |image: &mut Image| {
+                if let Some(Some(content)) = image.get_mut(&path) {
+                    flip.apply(content);
+                }
+            };
+            toggle(&mut image);
             let there = folder();
-            lay_out(&damaged, there.path()).unwrap();
-            let kind = path.components().nth(1).map(|part| part.as_os_str().to_string_lossy().into_owned());
+            lay_out(&image, there.path()).unwrap();
+            toggle(&mut image);
+            *flipped.entry(kind.clone()).or_default() += 1;
             match check(there.path(), &plan, &ran.said, true) {
-                Ok(outcome) => *outcomes.entry((kind.unwrap_or_default(), outcome)).or_default() += 1,
-                Err(why) => failures.push(format!("{}, bit {bit} of byte {at}: {why}", path.display())),
+                Ok(outcome) => *outcomes.entry((kind.clone(), outcome)).or_default() += 1,
+                Err(why) => failures.push(format!("{}, {flip:?}: {why}", path.display())),
             }
         }
     }
-    println!("flipped bits: {outcomes:?}, {} wrong", failures.len());
+    println!("flipped bits: {flipped:?}: {outcomes:?}, {} wrong", failures.len());
     let first: Vec<_> = failures.iter().take(10).collect();
     assert!(failures.is_empty(), "{first:#?}");
 }

@@ -55,15 +55,19 @@ static char *paths[FDS];
 static char is_marks[FDS];
 static uint64_t files[FDS];
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* The C library's own, looked up once at each place. */
+#define REAL(name)                                                            \
+	({                                                                    \
+		static __typeof__(&name) real_##name;                         \
+		if (!real_##name)                                             \
+			real_##name = (__typeof__(&name))dlsym(RTLD_NEXT, #name); \
+		real_##name;                                                  \
+	})
 
 static void put(const void *bytes, size_t len)
 {
-	static ssize_t (*real)(int, const void *, size_t);
-	if (!real)
-		real = REAL(write);
 	while (len > 0) {
-		ssize_t n = real(record, bytes, len);
+		ssize_t n = REAL(write)(record, bytes, len);
 		if (n <= 0)
 			abort();
 		bytes = (const char *)bytes + n;
@@ -147,20 +151,17 @@ static void forget(int fd)
 
 static int open_any(int folder, const char *given, int flags, mode_t mode)
 {
-	static int (*real)(int, const char *, int, ...);
-	if (!real)
-		real = REAL(openat);
 	char path[PATH_MAX];
 	absolute(path, folder, given);
 	int marked = record >= 0 && strcmp(path, marks) == 0;
 	if (!below(path) && !marked)
-		return real(folder, given, flags, mode);
+		return REAL(openat)(folder, given, flags, mode);
 	pthread_mutex_lock(&lock);
 	struct stat there;
 	int was_there = fstatat(AT_FDCWD, path, &there, 0) == 0;
 	int fd = -1;
 	if (marked || !fails((flags & O_CREAT) && !was_there ? "create" : "open", path, flags & O_CREAT))
-		fd = real(folder, given, flags, mode);
+		fd = REAL(openat)(folder, given, flags, mode);
 	if (fd >= 0 && fd < FDS) {
 		forget(fd);
 		struct stat now;
@@ -186,28 +187,20 @@ static mode_t mode_of(int flags, va_list rest)
 	return flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
 }
 
-#define OPEN(name)                                         \
-	int name(const char *path, int flags, ...)         \
-	{                                                  \
-		va_list rest;                              \
-		va_start(rest, flags);                     \
-		mode_t mode = mode_of(flags, rest);        \
-		va_end(rest);                              \
-		return open_any(AT_FDCWD, path, flags, mode); \
+#define OPEN(name, folder, ...)                               \
+	int name(__VA_ARGS__ const char *path, int flags, ...) \
+	{                                                     \
+		va_list rest;                                 \
+		va_start(rest, flags);                        \
+		mode_t mode = mode_of(flags, rest);           \
+		va_end(rest);                                 \
+		return open_any(folder, path, flags, mode);   \
 	}
-#define OPENAT(name)                                       \
-	int name(int folder, const char *path, int flags, ...) \
-	{                                                  \
-		va_list rest;                              \
-		va_start(rest, flags);                     \
-		mode_t mode = mode_of(flags, rest);        \
-		va_end(rest);                              \
-		return open_any(folder, path, flags, mode); \
-	}
-OPEN(open)
-OPEN(open64)
-OPENAT(openat)
-OPENAT(openat64)
+#define AND ,
+OPEN(open, AT_FDCWD)
+OPEN(open64, AT_FDCWD)
+OPEN(openat, folder, int folder AND)
+OPEN(openat64, folder, int folder AND)
 
 static const char *path_of(int fd)
 {
@@ -216,24 +209,17 @@ static const char *path_of(int fd)
 
 int close(int fd)
 {
-	static int (*real)(int);
-	if (!real)
-		real = REAL(close);
 	pthread_mutex_lock(&lock);
 	forget(fd);
-	int result = real(fd);
+	int result = REAL(close)(fd);
 	pthread_mutex_unlock(&lock);
 	return result;
 }
 
 static ssize_t write_any(int fd, const void *bytes, size_t len, off64_t at, int has_place)
 {
-	static ssize_t (*plain)(int, const void *, size_t);
-	static ssize_t (*placed)(int, const void *, size_t, off64_t);
-	if (!plain) {
-		plain = REAL(write);
-		placed = REAL(pwrite64);
-	}
+	__typeof__(&write) plain = REAL(write);
+	__typeof__(&pwrite64) placed = REAL(pwrite64);
 	if (fd >= 0 && fd < FDS && is_marks[fd]) {
 		pthread_mutex_lock(&lock);
 		item('M', 0, 0, NULL, bytes, len);
@@ -271,12 +257,8 @@ ssize_t writev(int fd, const struct iovec *pieces, int count)
 
 static ssize_t read_any(int fd, void *bytes, size_t len, off64_t at, int has_place)
 {
-	static ssize_t (*plain)(int, void *, size_t);
-	static ssize_t (*placed)(int, void *, size_t, off64_t);
-	if (!plain) {
-		plain = REAL(read);
-		placed = REAL(pread64);
-	}
+	__typeof__(&read) plain = REAL(read);
+	__typeof__(&pread64) placed = REAL(pread64);
 	const char *path = path_of(fd);
 	int failed = 0;
 	if (path) {
@@ -293,21 +275,30 @@ ssize_t read(int fd, void *bytes, size_t len) { return read_any(fd, bytes, len, 
 ssize_t pread(int fd, void *bytes, size_t len, off_t at) { return read_any(fd, bytes, len, at, 1); }
 ssize_t pread64(int fd, void *bytes, size_t len, off64_t at) { return read_any(fd, bytes, len, at, 1); }
 
+/*
+ * Makes a call on what lies below the folder, unless it is to fail: then its result is `failed`. Of one that has succeeded
+ * `note` is done before another call can be made, so that the record is in the order of the effects.
+ */
+#define MAKE(name, path, takes_room, failed, call, note)   \
+	({                                                 \
+		pthread_mutex_lock(&lock);                 \
+		__typeof__(call) result = failed;          \
+		if (!fails(name, path, takes_room))        \
+			result = call;                     \
+		if (result != failed)                      \
+			note;                              \
+		pthread_mutex_unlock(&lock);               \
+		result;                                    \
+	})
+
 static int sync_any(int fd, int (*real)(int))
 {
 	const char *path = path_of(fd);
 	if (!path)
 		return real(fd);
-	pthread_mutex_lock(&lock);
 	struct stat now;
 	int folder = fstat(fd, &now) == 0 && S_ISDIR(now.st_mode);
-	int result = -1;
-	if (!fails("sync", path, 1))
-		result = real(fd);
-	if (result == 0)
-		item(folder ? 'D' : 'S', files[fd], 0, path, NULL, 0);
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("sync", path, 1, -1, real(fd), item(folder ? 'D' : 'S', files[fd], 0, path, NULL, 0));
 }
 
 int fsync(int fd) { return sync_any(fd, REAL(fsync)); }
@@ -318,14 +309,7 @@ static int truncate_any(int fd, off64_t len)
 	const char *path = path_of(fd);
 	if (!path)
 		return REAL(ftruncate64)(fd, len);
-	pthread_mutex_lock(&lock);
-	int result = -1;
-	if (!fails("resize", path, 1))
-		result = REAL(ftruncate64)(fd, len);
-	if (result == 0)
-		item('T', files[fd], len, NULL, NULL, 0);
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("resize", path, 1, -1, REAL(ftruncate64)(fd, len), item('T', files[fd], len, NULL, NULL, 0));
 }
 
 int ftruncate(int fd, off_t len) { return truncate_any(fd, len); }
@@ -335,14 +319,7 @@ int rename(const char *from, const char *to)
 {
 	if (!below(from))
 		return REAL(rename)(from, to);
-	pthread_mutex_lock(&lock);
-	int result = -1;
-	if (!fails("rename", to, 1))
-		result = REAL(rename)(from, to);
-	if (result == 0)
-		item('R', 0, 0, from, to, strlen(to));
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("rename", to, 1, -1, REAL(rename)(from, to), item('R', 0, 0, from, to, strlen(to)));
 }
 
 int unlinkat(int folder, const char *given, int flags)
@@ -351,14 +328,7 @@ int unlinkat(int folder, const char *given, int flags)
 	absolute(path, folder, given);
 	if (!below(path))
 		return REAL(unlinkat)(folder, given, flags);
-	pthread_mutex_lock(&lock);
-	int result = -1;
-	if (!fails("remove", path, 0))
-		result = REAL(unlinkat)(folder, given, flags);
-	if (result == 0)
-		item('U', 0, 0, path, NULL, 0);
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("remove", path, 0, -1, REAL(unlinkat)(folder, given, flags), item('U', 0, 0, path, NULL, 0));
 }
 
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
@@ -368,26 +338,14 @@ int mkdir(const char *path, mode_t mode)
 {
 	if (!below(path))
 		return REAL(mkdir)(path, mode);
-	pthread_mutex_lock(&lock);
-	int result = -1;
-	if (!fails("create", path, 1))
-		result = REAL(mkdir)(path, mode);
-	if (result == 0)
-		item('K', 0, 0, path, NULL, 0);
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("create", path, 1, -1, REAL(mkdir)(path, mode), item('K', 0, 0, path, NULL, 0));
 }
 
 DIR *opendir(const char *path)
 {
 	if (!below(path))
 		return REAL(opendir)(path);
-	pthread_mutex_lock(&lock);
-	DIR *result = NULL;
-	if (!fails("list", path, 0))
-		result = REAL(opendir)(path);
-	pthread_mutex_unlock(&lock);
-	return result;
+	return MAKE("list", path, 0, NULL, REAL(opendir)(path), (void)0);
 }
 
 /* Carries out a call that was made without the C library. */

@@ -1,0 +1,112 @@
+//! A learner that restarts while its primary's change adds it to the ISR.
+
+#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use kv_replication::core::{
+    Body, Core, Effect, Grant, Input, Message, Recovered, Rules, Settings, Surroundings, Ticket, Time,
+};
+use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, Lineage, NodeName, Placement, Seq, ShardConfig, VolumeId};
+
+const ME: VolumeId = VolumeId(uuid::Uuid::from_u128(1));
+const LEARNER: VolumeId = VolumeId(uuid::Uuid::from_u128(2));
+const NOW: Time = Time(10_000_000);
+
+fn history(last: u64) -> EpochHistory {
+    EpochHistory::new(vec![EntryId::new(1, 1)], Seq(last)).expect("ascends")
+}
+
+fn step(core: &mut Core, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    core.step(NOW, input, &mut effects);
+    effects
+}
+
+fn from_learner(core: &mut Core, incarnation: u64, body: Body) -> Vec<Effect> {
+    let (epoch, lineage) = (Epoch(3), Lineage(1));
+    step(core, Input::Message(Message { from: LEARNER, incarnation, to: ME, epoch, lineage, body }))
+}
+
+fn follow(core: &mut Core, incarnation: u64, last: u64) -> Vec<Effect> {
+    from_learner(core, incarnation, Body::Follow { history: history(last), void: false })
+}
+
+/// The seqs from which entries for the learner are read from the log.
+fn fetched(effects: &[Effect]) -> Vec<Seq> {
+    effects
+        .iter()
+        .filter_map(|effect| if let Effect::FetchEntries { from, .. } = effect { Some(*from) } else { None })
+        .collect()
+}
+
+fn bodies(effects: Vec<Effect>) -> Vec<Body> {
+    effects
+        .into_iter()
+        .filter_map(|effect| if let Effect::Send(message) = effect { Some(message.body) } else { None })
+        .collect()
+}
+
+/// A primary with 40 entries, none of them in memory, that leads alone.
+fn primary() -> Core {
+    let recovered = Recovered {
+        promised: Epoch(2),
+        lineage: Lineage(1),
+        history: history(40),
+        applied: Seq(40),
+        ..Recovered::empty()
+    };
+    let mut core = Core::new(ME, 1, Settings::new(Duration::from_millis(800)), Rules::all(), recovered, Time(0));
+    let replicas = vec![ME, LEARNER];
+    let placement = Placement { home: NodeName::new("node-0").expect("a name"), replicas, copies: 2 };
+    let surroundings = Surroundings {
+        zookeeper: true,
+        reachable: true,
+        registered: [ME, LEARNER].into(),
+        placement: Some(placement),
+        ..Surroundings::default()
+    };
+    step(&mut core, Input::Surroundings(Arc::new(surroundings)));
+    let (epoch, lineage, isr) = (Epoch(3), Lineage(1), vec![ME]);
+    let config = ShardConfig { epoch, lineage, range: KeyRange::all(), primary: ME, isr };
+    step(&mut core, Input::Config { config, quorum: true });
+    // Its promise, then its barrier, which is entry 41.
+    for ticket in 1..=3 {
+        step(&mut core, Input::Durable(Ticket(ticket)));
+    }
+    assert_eq!(core.last(), EntryId::new(3, 41));
+    core
+}
+
+/// Simulator seed 80029004205: the learner had acknowledged all, was being added, and restarted with all of it. Its answer to a heartbeat
+/// came before it had told of its log, and the primary, which went on where the former incarnation had begun, had it emptied.
+#[test]
+fn nobody_is_emptied_for_what_a_former_incarnation_lacked() {
+    let mut core = primary();
+    // Its second word is of a known incarnation.
+    follow(&mut core, 2, 13);
+    assert_eq!(fetched(&follow(&mut core, 2, 13)), [Seq(14)]);
+    from_learner(&mut core, 2, Body::AppendAck { matched: Seq(40) });
+    let stamp = bodies(step(&mut core, Input::Tick)).into_iter().find_map(|body| match body {
+        Body::Heartbeat { stamp, .. } => Some(stamp),
+        _ => None,
+    });
+    let stamp = stamp.unwrap_or(NOW);
+    let grant = Grant { stamp, round: 0, received: Seq(0), matched: Seq(0), void: false, leaving: false };
+    let effects = from_learner(&mut core, 3, Body::HeartbeatAck(grant));
+    let from = *fetched(&effects).first().expect("it goes on somewhere");
+    let sent = bodies(step(&mut core, Input::Fetched { to: LEARNER, from, entries: None }));
+    assert!(matches!(sent[..], [Body::Append { previous: EntryId { seq: Seq(40..), .. }, .. }]), "{sent:?}");
+
+    let sent = bodies(follow(&mut core, 3, 40));
+    assert!(!sent.iter().any(|body| matches!(body, Body::SnapshotNeeded { .. })), "it has everything: {sent:?}");
+}
+
+#[test]
+fn a_learner_that_has_told_of_its_log_gets_the_snapshot_that_it_needs() {
+    let mut core = primary();
+    follow(&mut core, 2, 13);
+    follow(&mut core, 2, 13);
+    let sent = bodies(step(&mut core, Input::Fetched { to: LEARNER, from: Seq(14), entries: None }));
+    assert_eq!(sent, [Body::SnapshotNeeded { incarnation: 2, needed: Seq(14) }]);
+}
