@@ -172,9 +172,13 @@ pub fn session_range(shard: ShardId) -> KeyRange {
 /// The session of a session row or a result row.
 #[must_use]
 pub fn parse_session(row: &[u8]) -> Option<SessionId> {
-    let kind = *row.get(PREFIX - 1)?;
-    let scoped = row.starts_with(&[0; 8]) && matches!(kind, SESSION | RESULT);
-    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| scoped).and_then(SessionId::from_bytes)
+    let number = match *row.get(PREFIX - 1)? {
+        SESSION => 0,
+        RESULT => 8,
+        _ => return None,
+    };
+    let whole = row.starts_with(&[0; 8]) && row.len() == PREFIX + 8 + SessionId::BYTES + number;
+    row.get(PREFIX + 8..PREFIX + 8 + SessionId::BYTES).filter(|_| whole).and_then(SessionId::from_bytes)
 }
 
 /// The row of the result of one request of a session.
@@ -249,5 +253,14 @@ mod tests {
         assert_eq!(decode_applied(&applied), Some((id, Some(Space(9)))));
         assert_eq!((decode_applied(&applied[..16]), decode_applied(&applied[..23])), (Some((id, None)), None));
         assert!(shard_ranges(ShardId(5)).iter().any(|range| range.contains(&row)));
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_of_no_session() {
+        let session = SessionId { shard: ShardId(3), entry: EntryId::new(1, 2) };
+        let longer = [&session_key(ShardId(5), session)[..], &[0; 8]].concat();
+        assert_eq!((parse_session(&longer), parse_result_number(&longer)), (None, None));
+        let row = result_key(ShardId(5), session, 42);
+        assert_eq!(parse_session(&row[..row.len() - 1]), None);
     }
 }
