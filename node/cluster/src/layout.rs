@@ -107,7 +107,7 @@ impl Layout {
     /// The inverse of [`Self::path`]; `None` for folders and whatever else may lie there.
     pub(crate) fn key(&self, path: &str) -> Option<Key> {
         let rest = path.strip_prefix(self.root.as_str())?.strip_prefix('/')?;
-        Some(match rest.split_once('/') {
+        let key = match rest.split_once('/') {
             None => SINGLES.into_iter().find(|key| self.path(key) == path)?,
             Some(("members", name)) => Key::Member(name.to_owned()),
             Some(("nodes", name)) => Key::Node(NodeName::new(name).ok()?),
@@ -115,7 +115,10 @@ impl Layout {
             Some(("shards", id)) => Key::Shard(ShardId(id.parse().ok()?)),
             Some(("drains", name)) => Key::Drain(NodeName::new(name).ok()?),
             Some(_) => return None,
-        })
+        };
+        // A number may be written in several ways, and only one of them is the znode's.
+        let is_child = rest.matches('/').count() <= 1;
+        (is_child && self.path(&key) == path).then_some(key)
     }
 }
 
@@ -149,7 +152,16 @@ mod tests {
         for key in keys {
             assert_eq!(layout.key(&layout.path(&key)), Some(key));
         }
-        for other in ["/r/s", "/r/s/shards", "/r/s/shards/x", "/r/s/other", "/r/sx/shards/1"] {
+        for other in [
+            "/r/s",
+            "/r/s/shards",
+            "/r/s/shards/x",
+            "/r/s/shards/+1",
+            "/r/s/placement/01",
+            "/r/s/members/a/b",
+            "/r/s/other",
+            "/r/sx/shards/1",
+        ] {
             assert_eq!(layout.key(other), None, "{other}");
         }
     }
