@@ -30,7 +30,9 @@ impl Replica {
     /// Where the log ends once what the entry replaces is cut.
     pub(super) fn fits(&self, entry: EntryId) -> Result<(), Misfit> {
         let last = self.history.last();
-        if entry.seq == Seq(0) || entry.seq > last.seq.next() {
+        // The highest seq is nobody's: nothing could follow it.
+        let nobodys = [Seq(0), Seq(u64::MAX)].contains(&entry.seq);
+        if nobodys || entry.seq > last.seq.next() {
             return Err(Misfit { entry, last });
         }
         let before = Seq(entry.seq.0 - 1);
@@ -80,5 +82,19 @@ impl Replicas {
             .iter()
             .map(|(shard, replica)| Record::Checkpoint(*shard, replica.state.clone(), replica.history.clone()));
         std::iter::once(count).chain(each).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_entry_has_the_highest_seq() {
+        let history = EpochHistory::new(vec![EntryId::new(1, 1)], Seq(u64::MAX - 2)).unwrap();
+        let mut replica = Replica { history, ..Replica::default() };
+        assert_eq!(replica.push(EntryId::new(1, u64::MAX - 1)), Ok(()));
+        assert!(replica.push(EntryId::new(1, u64::MAX)).is_err());
+        assert!(EpochHistory::new(replica.history.starts().to_vec(), replica.history.last().seq).is_some());
     }
 }
