@@ -100,7 +100,8 @@ fn decode_entries(previous: EntryId, entries: Vec<v1::LogEntry>) -> Result<Vec<E
     let mut decoded = Vec::with_capacity(entries.len());
     for v1::LogEntry { epoch, seq, payload } in entries {
         let id = EntryId::new(epoch, seq);
-        if id.seq != last.seq.next() || id.epoch < last.epoch || epoch == 0 {
+        // The highest seq is nobody's: nothing could follow it.
+        if id.seq != last.seq.next() || seq == u64::MAX || id.epoch < last.epoch || epoch == 0 {
             return Err(Malformed("its entries do not follow each other"));
         }
         last = id;
@@ -184,6 +185,9 @@ mod tests {
         let entry = |epoch, seq| v1::LogEntry { epoch, seq, payload: Bytes::new() };
         for entries in [vec![entry(1, 6)], vec![entry(1, 5), entry(1, 7)], vec![entry(2, 5), entry(1, 6)]] {
             assert!(decode_entries(EntryId::new(1, 4), entries).is_err());
+        }
+        for previous in [u64::MAX, u64::MAX - 1] {
+            assert!(decode_entries(EntryId::new(1, previous), vec![entry(1, u64::MAX)]).is_err());
         }
     }
 }
