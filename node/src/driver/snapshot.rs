@@ -1,5 +1,7 @@
 //! A shard's rows as they are at one seq, from the primary to a learner whose log is too far behind.
 
+mod received;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -7,12 +9,13 @@ use futures::{Stream, StreamExt as _};
 use kv_proto::v1::{self, replica_client::ReplicaClient};
 use kv_replication::{apply::Machine, core::Input};
 use kv_storage::{Batch, Direction, rows};
-use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, SessionId, ShardId, VolumeId};
-use prost::Message as _;
+use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, ShardId, VolumeId};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{info, warn};
+
+use received::{Received, Taken};
 
 use super::{
     peers::{connect, wire},
@@ -174,20 +177,12 @@ async fn install(
         let chunks = client.snapshot(request(replica, from, epoch)).await.map_err(|status| status.to_string())?;
         chunks.into_inner().boxed()
     };
-    let (mut header, mut count, mut checksum) = (None, 0_u64, 0_u32);
-    loop {
+    let lineage = replica.lock().core.lineage();
+    let mut received = Received::new(shard, space, lineage);
+    let (base, history) = loop {
         let chunk = timeout(CHUNK_LIMIT, chunks.next()).await.map_err(|_| "the primary fell silent")?;
         let chunk = chunk.ok_or("the snapshot ended early")?.map_err(|status| status.to_string())?;
-        if let Some(first) = chunk.header {
-            check(replica, &first)?;
-            header = Some(first);
-        }
-        let mut batch = Batch::with_capacity(chunk.rows.len());
-        for v1::SnapshotRow { key, value } in chunk.rows {
-            checksum = crc32c::crc32c_append(crc32c::crc32c_append(checksum, &key), &value);
-            count += 1;
-            put_row(shard, space, &key, value, &mut batch)?;
-        }
+        let Taken { batch, end } = received.take(chunk)?;
         if replica.lock().space != space {
             return Err("the copy has started over meanwhile".into());
         }
@@ -196,16 +191,10 @@ async fn install(
         while replica.volume.volume.table().pressure() == kv_storage::Pressure::Stop {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        if let Some(trailer) = chunk.trailer {
-            if (trailer.rows, trailer.checksum) != (count, checksum) {
-                return Err(format!("{count} rows came, {} were sent, or their checksums differ", trailer.rows));
-            }
-            break;
+        if let Some(end) = end {
+            break end;
         }
-    }
-    let header = header.ok_or("the snapshot has no header")?;
-    let base = EntryId::new(header.base_epoch, header.base_seq);
-    let history = wire::decode_history(header.history).map_err(|error| error.to_string())?;
+    };
     let table = replica.volume.volume.table();
     {
         // Under the lock: a copy that starts over meanwhile takes the applied position back.
@@ -239,42 +228,4 @@ fn request(replica: &Replica, from: VolumeId, epoch: Epoch) -> v1::SnapshotReque
         to: wire::encode_volume(from),
         epoch: epoch.0,
     }
-}
-
-fn check(replica: &Replica, header: &v1::SnapshotHeader) -> Result<(), String> {
-    if header.format_version > FORMAT {
-        return Err(format!("the snapshot has format {}, this node reads up to {FORMAT}", header.format_version));
-    }
-    let lineage = replica.lock().core.lineage().0;
-    if header.lineage != lineage {
-        return Err(format!("the snapshot is of lineage {}, this copy of {lineage}", header.lineage));
-    }
-    Ok(())
-}
-
-fn put_row(
-    shard: ShardId,
-    space: kv_storage::Space,
-    key: &Bytes,
-    value: Bytes,
-    batch: &mut Batch,
-) -> Result<(), String> {
-    let session = |bytes: &[u8]| SessionId::from_bytes(bytes).ok_or_else(|| "a session row is malformed".to_owned());
-    match key.split_first() {
-        Some((&DATA, user_key)) => {
-            let row = rows::ValueRow::decode(value.clone()).map_err(|error| error.to_string())?;
-            if row.expires_at_millis != 0 {
-                batch.put(rows::ttl_key(space, row.expires_at_millis, user_key), Bytes::new());
-            }
-            batch.put(rows::data_key(space, user_key), value);
-        }
-        Some((&SESSION, id)) => batch.put(rows::session_key(shard, session(id)?), value),
-        Some((&RESULT, rest)) if rest.len() == SessionId::BYTES + 8 => {
-            let (id, number) = rest.split_at(SessionId::BYTES);
-            let number = u64::from_be_bytes(number.try_into().map_err(|_| "a result row is malformed")?);
-            batch.put(rows::result_key(shard, session(id)?, number), value);
-        }
-        _ => return Err("a row of an unknown kind".into()),
-    }
-    Ok(())
 }

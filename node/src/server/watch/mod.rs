@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use kv_proto::v1::{ErrorReason, WatchEvents, WatchRequest};
+use kv_types::{KeyRange, Limits};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -45,16 +46,9 @@ async fn begin(
     edge: &Arc<Edge>,
     request: WatchRequest,
 ) -> Result<impl Stream<Item = Result<WatchEvents, Status>> + use<>, ErrorAnswer> {
-    let WatchRequest { context, start, end, prefix, token } = request;
-    edge.intake.check_cluster(context.as_ref())?;
-    let range = watched_range(&start, &end, &prefix, edge.intake.limits())?;
-    if range.is_empty() {
-        return Err(ErrorAnswer::invalid(format!("{range} holds no key: the end must be above the start")));
-    }
-    let positions = match token.is_empty() {
-        true => Positions::unknown(range.clone()),
-        false => Positions::of_token(&token, &range)?,
-    };
+    edge.intake.check_cluster(request.context.as_ref())?;
+    let (range, positions) = asked(&request, edge.intake.limits())?;
+    let context = request.context;
     let (hops, timeout_millis) = context.map_or((0, 0), |context| (context.hops, context.timeout_millis));
     let passing_on = hops == 0;
     let held = if passing_on {
@@ -79,4 +73,18 @@ async fn begin(
         drop(held);
     });
     Ok(ReceiverStream::new(messages))
+}
+
+/// The range of a watch, and up to where its client has been told the changes.
+fn asked(request: &WatchRequest, limits: &Limits) -> Result<(KeyRange, Positions), ErrorAnswer> {
+    let WatchRequest { context: _, start, end, prefix, token } = request;
+    let range = watched_range(start, end, prefix, limits)?;
+    if range.is_empty() {
+        return Err(ErrorAnswer::invalid(format!("{range} holds no key: the end must be above the start")));
+    }
+    let positions = match token.is_empty() {
+        true => Positions::unknown(range.clone()),
+        false => Positions::of_token(token, &range)?,
+    };
+    Ok((range, positions))
 }
