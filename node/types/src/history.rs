@@ -11,12 +11,14 @@ pub struct EpochHistory {
 }
 
 impl EpochHistory {
-    /// From the first seq of each epoch, and the last seq of the log. `None` if they don't ascend, or nothing could follow.
+    /// From the first seq of each epoch, and the last seq of the log. `None` if they don't ascend from the first epoch and
+    /// the first entry on, or nothing could follow.
     #[must_use]
     pub fn new(starts: Vec<EntryId>, last: Seq) -> Option<Self> {
+        let entries = starts.first().is_none_or(|first| first.epoch > Epoch(0) && first.seq > Seq(0));
         let ascending = starts.windows(2).all(|w| w[0].epoch < w[1].epoch && w[0].seq < w[1].seq);
         let covered = starts.last().is_none_or(|start| start.seq <= last);
-        (ascending && covered && last.0 < u64::MAX).then_some(Self { starts, last })
+        (entries && ascending && covered && last.0 < u64::MAX).then_some(Self { starts, last })
     }
 
     /// The first entry of each epoch.
@@ -121,6 +123,14 @@ mod tests {
         for (a, b, expected) in cases {
             assert_eq!(history(a).common_prefix(&history(b)), Seq(expected), "{a:?} {b:?}");
             assert_eq!(history(b).common_prefix(&history(a)), Seq(expected), "{b:?} {a:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_before_the_first_entry_starts_no_epoch() {
+        assert!(EpochHistory::new(vec![EntryId::new(1, 1)], Seq(1)).is_some());
+        for start in [EntryId::ZERO, EntryId::new(1, 0), EntryId::new(0, 1)] {
+            assert_eq!(EpochHistory::new(vec![start], Seq(1)), None, "{start:?}");
         }
     }
 
