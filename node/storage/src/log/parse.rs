@@ -28,6 +28,8 @@ pub(super) struct Beginning {
     pub(super) checkpoints: usize,
     /// Where the checkpoint ends.
     pub(super) end: u32,
+    /// Where the records end that were written again.
+    pub(super) rewritten_end: u32,
     /// Where the segment before ends.
     pub(super) previous_end: u32,
 }
@@ -77,9 +79,10 @@ impl Parsed {
         let all = usize::try_from(rewritten).ok()?.checked_add(checkpoints)?;
         let each = self.records.get(1..checkpoints)?;
         let whole = each.iter().all(|placed| matches!(placed.record, Record::Checkpoint(..)));
-        let last = &self.records[checkpoints - 1];
-        let end = last.offset + last.record.len() as u32;
-        (whole && self.records.len() >= all).then_some(Beginning { checkpoints, end, previous_end })
+        let end_of = |placed: &Placed| placed.offset + placed.record.len() as u32;
+        let end = end_of(&self.records[checkpoints - 1]);
+        let rewritten_end = end_of(self.records.get(all - 1).filter(|_| whole)?);
+        Some(Beginning { checkpoints, end, rewritten_end, previous_end })
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Replay {
     pub(super) last_segment: u64,
     /// Where that one ends.
     pub(super) end: u32,
+    /// Where it is cut. It keeps all that its beginning says it has, though that is written again: without a whole beginning
+    /// it could not say any more where the segment before it ends.
+    pub(super) cut: u32,
     /// Whether a checkpoint has been read.
     known: bool,
     torn: Option<String>,
@@ -70,7 +73,7 @@ impl Replay {
             }
         }
         numbers.sort_unstable();
-        let mut replay = Self { end: BLOCK as u32, ..Self::default() };
+        let mut replay = Self { end: BLOCK as u32, cut: BLOCK as u32, ..Self::default() };
         let blank = replay.drop_unwritten(disk, volume, &mut numbers)?;
         replay.last_segment = match (numbers.last(), blank.first()) {
             (Some(last), _) => *last,
@@ -221,6 +224,7 @@ impl Replay {
         // No group begins behind its records, whatever a record says.
         let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
         self.end = group.max(beginning.end);
+        self.cut = group.max(beginning.rewritten_end);
         self.begin(&segment, &parsed, &beginning, self.end);
         for parsed in parsed.records.into_iter().skip(beginning.checkpoints) {
             if parsed.offset >= group {

@@ -39,7 +39,7 @@ impl Writer {
         replay: Replay,
         amendments: Vec<Record>,
     ) -> io::Result<Self> {
-        let Replay { replicas, index, rewrite, last_segment, end, .. } = replay;
+        let Replay { replicas, index, rewrite, last_segment, end, cut, .. } = replay;
         *crate::write(&front.index) = index;
         keeper.start_at(last_segment + 1)?;
         let (segment, segment_len) = keeper.take_spare()?.ok_or_else(|| io::Error::other("the log was closed"))?;
@@ -64,7 +64,7 @@ impl Writer {
         writer.write()?;
         // Only now: until the new segment counts, the old one must stay as it was found.
         if last_segment > 0 {
-            writer.keeper.trim(last_segment, end)?;
+            writer.keeper.trim(last_segment, cut)?;
         }
         writer.front.recovered(writer.replicas.clone());
         Ok(writer)
