@@ -254,7 +254,9 @@ impl Replay {
         }
         for (shard, replica) in &new.0 {
             let last = replica.history.last();
-            let had = self.replicas.0.get(shard).is_some_and(|replica| replica.history.contains(last));
+            // A log that was cut below all that is known of it has a last seq, and no epoch.
+            let same = |history: &EpochHistory| *history == replica.history || history.contains(last);
+            let had = self.replicas.0.get(shard).is_some_and(|replica| same(&replica.history));
             if had || !compare || last == kv_types::EntryId::ZERO {
                 self.index.truncate(*shard, last.seq);
             } else {

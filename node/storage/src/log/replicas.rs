@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kv_types::{Entry, EntryId, EpochHistory, Seq, ShardId};
+use kv_types::{Entry, EntryId, Epoch, EpochHistory, Seq, ShardId};
 
 use super::{ReplicaState, record::Record};
 
@@ -31,7 +31,7 @@ impl Replica {
     pub(super) fn fits(&self, entry: EntryId) -> Result<(), Misfit> {
         let last = self.history.last();
         // The highest seq is nobody's: nothing could follow it.
-        let nobodys = [Seq(0), Seq(u64::MAX)].contains(&entry.seq);
+        let nobodys = entry.epoch == Epoch(0) || [Seq(0), Seq(u64::MAX)].contains(&entry.seq);
         if nobodys || entry.seq > last.seq.next() {
             return Err(Misfit { entry, last });
         }
@@ -88,6 +88,13 @@ impl Replicas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_entry_is_of_the_epoch_before_the_first() {
+        let mut replica = Replica::default();
+        assert!(replica.push(EntryId::new(0, 1)).is_err());
+        assert_eq!(replica.push(EntryId::new(1, 1)), Ok(()));
+    }
 
     #[test]
     fn no_entry_has_the_highest_seq() {
