@@ -221,8 +221,10 @@ impl Replay {
             None => {}
         }
         let Some(beginning) = parsed.beginning() else { return };
-        // No group begins behind its records, whatever a record says.
-        let group = parsed.records.last().map_or(0, |last| last.group_start.min(last.offset));
+        // A group begins with a record, and not behind its own, whatever a record says.
+        let said = parsed.records.last().map_or(0, |last| last.group_start);
+        let mut starts = parsed.records.iter().rev().map(|placed| placed.offset);
+        let group = starts.find(|offset| *offset <= said).unwrap_or(0);
         self.end = group.max(beginning.end);
         self.cut = group.max(beginning.rewritten_end);
         self.begin(&segment, &parsed, &beginning, self.end);
