@@ -18,6 +18,8 @@ pub(super) struct Parsed {
 /// A record and its place.
 pub(super) struct Placed {
     pub(super) offset: u32,
+    /// Where it ends: written anew it may be longer or shorter.
+    pub(super) end: u32,
     pub(super) group_start: u32,
     pub(super) record: Record,
 }
@@ -55,7 +57,7 @@ impl Parsed {
             match Record::decode(number, bytes, end, SECTOR) {
                 Ok(found) => {
                     let (offset, group_start) = (end as u32, found.group_start);
-                    records.push(Placed { offset, group_start, record: found.record });
+                    records.push(Placed { offset, end: found.next as u32, group_start, record: found.record });
                     end = found.next;
                 }
                 Err(missing) => {
@@ -79,9 +81,8 @@ impl Parsed {
         let all = usize::try_from(rewritten).ok()?.checked_add(checkpoints)?;
         let each = self.records.get(1..checkpoints)?;
         let whole = each.iter().all(|placed| matches!(placed.record, Record::Checkpoint(..)));
-        let end_of = |placed: &Placed| placed.offset + placed.record.len() as u32;
-        let end = end_of(&self.records[checkpoints - 1]);
-        let rewritten_end = end_of(self.records.get(all - 1).filter(|_| whole)?);
+        let end = self.records[checkpoints - 1].end;
+        let rewritten_end = self.records.get(all - 1).filter(|_| whole)?.end;
         Some(Beginning { checkpoints, end, rewritten_end, previous_end })
     }
 }
