@@ -25,6 +25,8 @@ use crate::{
 };
 use identity::Locked;
 
+#[cfg(any(test, fuzzing))]
+pub use identity::fuzz::identity;
 pub use identity::{BindError, Identity, OpenError};
 pub use options::{VolumeOptions, block_cache};
 pub use recovery::{Recovered, RecoveredReplica};
