@@ -82,9 +82,27 @@ chaos: ## Disturbs clusters of real processes at random, and judges what clients
 	$(CARGO) build --locked --package kv-node --package kv-client --package kv-chaos --bins
 	$(TARGET)/debug/kv-chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) --dir $(TARGET)/kv-chaos --json $(TARGET)/kv-chaos.json $(ARGS)
 
+# What `cargo fuzz` passes on stable Rust. No sanitizer: our code has nothing unsafe for it to watch.
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1
+FUZZ_TARGET := $(abspath $(TARGET))/fuzz
+KV_FUZZ = $(TARGET)/debug/kv-fuzz $(1) $(FUZZ_TARGET)/$(PLATFORM)/release $(abspath $(TARGET))
+
+# The platform is named, so that what only runs while it is built is not instrumented.
+.PHONY: fuzz-build
+fuzz-build:
+	cd fuzz && CARGO_TARGET_DIR=$(FUZZ_TARGET) RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --target $(PLATFORM)
+	$(CARGO) build --locked --package kv-corpus --bin kv-fuzz
+
 .PHONY: fuzz
-fuzz: ## Damages logs, messages, entries and requests at random (MINUTES=1 each)
-	KV_FUZZ_SECONDS=$$(($(or $(MINUTES),1) * 60)) $(CARGO) test --locked --package kv-storage --package kv-node --lib fuzz_tests -- --nocapture --test-threads=1
+fuzz: fuzz-build ## Hands every decoder inputs that reach more and more of its code (MINUTES=1 each; C++ compiler; ARGS="--jobs 2 log_segments")
+	$(call KV_FUZZ,run) --minutes $(or $(MINUTES),1) $(ARGS)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: fuzz-build ## Chooses anew what fuzz/corpus keeps: real encodings, and what `make fuzz` has found to reach more code
+	$(call KV_FUZZ,gather)
+	KV_CORPUS_WRITE=1 $(CARGO) test --locked --package kv-types --package kv-storage --package kv-cluster --package kv-node --lib fuzz
+	$(call KV_FUZZ,merge)
 
 .PHONY: faults
 faults: ## Lets the power fail at every write and every call of a volume fail, instead of at a sample

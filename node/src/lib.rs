@@ -3,5 +3,7 @@
 pub mod app;
 pub mod config;
 pub mod driver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod server;
 pub mod telemetry;

@@ -25,6 +25,8 @@ mod election;
 mod error;
 mod event;
 mod force;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod layout;
 mod membership;
 mod options;

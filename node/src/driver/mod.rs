@@ -42,7 +42,11 @@ use kv_cluster::Cluster;
 use kv_types::{Limits, NodeName, ShardId};
 use tokio::sync::{oneshot, watch};
 
+#[cfg(any(test, fuzzing))]
+pub use snapshot::fuzz::snapshot_chunks;
 pub use start::{DriverOptions, StartError};
+#[cfg(any(test, fuzzing))]
+pub use state_machine::fuzz::table_value;
 pub use watching::{Position, Subscription, WatchFailure};
 
 use request::{Answer, Failure, Request, Responder, Route};

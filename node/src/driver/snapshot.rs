@@ -1,5 +1,7 @@
 //! A shard's rows as they are at one seq, from the primary to a learner whose log is too far behind.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod received;
 
 use std::{sync::Arc, time::Duration};

@@ -1,5 +1,8 @@
 //! Between the state machine and the table: reading values, writing changes.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

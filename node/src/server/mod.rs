@@ -36,9 +36,11 @@ use tokio::{net::TcpListener, time::sleep};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-#[cfg(test)]
-pub(crate) use convert::Intake;
+#[cfg(any(test, fuzzing))]
+pub use convert::fuzz::client_request;
 pub use http::Probes;
+#[cfg(any(test, fuzzing))]
+pub use watch::fuzz::watch_request;
 
 use crate::driver::Driver;
 use connections::{Admission, Connections};

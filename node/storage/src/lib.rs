@@ -27,6 +27,8 @@
 //! from there. It holds only what was committed, so nothing in it is ever rolled back, and it may be ahead of the log.
 
 mod disk;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod log;
 pub mod rows;
 pub mod table;

@@ -4,6 +4,8 @@
 
 mod command;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod history;
 mod ids;
 mod limits;

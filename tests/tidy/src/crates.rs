@@ -1,7 +1,7 @@
 use crate::{Package, Repository};
 
 /// A crate, and what of the workspace it may depend on (its tests may use more).
-const DIRECTIONS: [(&str, &[&str]); 17] = [
+const DIRECTIONS: [(&str, &[&str]); 18] = [
     ("kv-proto", &[]),
     ("kv-types", &[]),
     ("kv-storage", &["kv-types"]),
@@ -12,6 +12,7 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("kv-local", &["kv-client"]),
     ("kv-bench", &["kv-client", "kv-local"]),
     ("kv-checker", &[]),
+    ("kv-corpus", &[]),
     ("kv-simulator", &["kv-types", "kv-replication", "kv-checker"]),
     ("kv-tests", &["kv-checker", "kv-client", "kv-local", "kv-proto"]),
     ("kv-chaos", &["kv-checker", "kv-client", "kv-local", "kv-tests"]),

@@ -1,5 +1,8 @@
 //! Messages between replicas, to and from the wire.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use bytes::Bytes;
 use kv_proto::v1::{self, replica_message::Body as WireBody};
 use kv_replication::core::{Body, Grant, Message, Time};
@@ -140,9 +143,6 @@ pub fn decode_history(history: Option<v1::EpochHistory>) -> Result<EpochHistory,
     let starts = starts.into_iter().map(|start| EntryId::new(start.epoch, start.seq)).collect();
     EpochHistory::new(starts, Seq(last_seq)).ok_or(Malformed("its history does not ascend"))
 }
-
-#[cfg(test)]
-mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

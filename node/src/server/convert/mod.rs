@@ -1,5 +1,7 @@
 //! Between the wire's messages and the node's own types. What comes in is checked here, against limits that errors name.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod replies;
 mod requests;
 mod resume;

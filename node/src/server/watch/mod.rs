@@ -10,6 +10,8 @@
 //! parts make the token, by which the watch goes on at any node.
 
 mod follower;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod positions;
 mod source;
 mod watcher;

@@ -1,5 +1,7 @@
 //! What the log needs of a file system, small enough to be simulated with its crashes.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod memory;
 mod real;
 #[cfg(test)]
 pub(crate) mod simulated;

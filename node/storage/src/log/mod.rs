@@ -9,8 +9,8 @@ mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
 mod front;
-#[cfg(test)]
-mod fuzz_tests;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod index;
 mod keeper;
 mod parse;

@@ -12,9 +12,9 @@ pub(super) const HEADER: usize = 48;
 /// Records begin at multiples of this.
 pub(super) const ALIGNMENT: usize = 8;
 
-const BEGIN: u8 = 0xA7;
+pub(super) const BEGIN: u8 = 0xA7;
 /// Last byte of the header and of the record. Never zero, so that a write torn before it shows.
-const END: u8 = 0x5A;
+pub(super) const END: u8 = 0x5A;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ impl HistoryBody {
 }
 
 /// Seeded with the segment's number: a record that lies in the wrong file is none.
-fn header_crc(segment: u64, header: &[u8]) -> u32 {
+pub(super) fn header_crc(segment: u64, header: &[u8]) -> u32 {
     crc32c_append(crc32c(&segment.to_le_bytes()), header)
 }
 

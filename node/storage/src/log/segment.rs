@@ -66,7 +66,7 @@ impl Segment {
     }
 }
 
-fn header(number: u64, volume: VolumeId) -> Vec<u8> {
+pub(super) fn header(number: u64, volume: VolumeId) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
     bytes.extend(number.to_le_bytes());

@@ -1,3 +1,6 @@
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::{fs, io, path::Path};
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -15,12 +18,7 @@ pub(super) fn check(folder: &Path) -> Result<(), TableError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return check_new(folder),
         Err(error) => return Err(error.into()),
     };
-    let fields = || {
-        let number = current.get(..8)?.try_into().ok().map(u64::from_le_bytes)?;
-        let checksum = current.get(8..24)?.try_into().ok().map(u128::from_le_bytes)?;
-        (current.len() == CURRENT_LEN && current[CURRENT_LEN - 1] == 0).then_some((number, checksum))
-    };
-    let Some((number, checksum)) = fields() else {
+    let Some((number, checksum)) = fields(&current) else {
         return Err(TableError::Corrupt("the pointer to its manifest is malformed".into()));
     };
     let manifest = match fs::read(folder.join(format!("v{number}"))) {
@@ -34,6 +32,13 @@ pub(super) fn check(folder: &Path) -> Result<(), TableError> {
         return Err(TableError::Corrupt(format!("the checksum of manifest {number} does not match")));
     }
     Ok(())
+}
+
+/// Number and checksum of the manifest that `current` points to.
+fn fields(current: &[u8]) -> Option<(u64, u128)> {
+    let number = current.get(..8)?.try_into().ok().map(u64::from_le_bytes)?;
+    let checksum = current.get(8..24)?.try_into().ok().map(u128::from_le_bytes)?;
+    (current.len() == CURRENT_LEN && current[CURRENT_LEN - 1] == 0).then_some((number, checksum))
 }
 
 /// Without a pointer there must be no tables either: a crash while it was made leaves none.

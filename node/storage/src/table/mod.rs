@@ -22,6 +22,8 @@ use kv_types::KeyRange;
 
 pub use lsm::LsmOptions;
 pub(crate) use lsm::LsmTable;
+#[cfg(any(test, fuzzing))]
+pub use manifest::fuzz::table_pointer;
 pub use memory::MemoryTable;
 
 /// Ordered rows, bytes to bytes. All calls may come from any thread; what reads may wait for the disk.

@@ -1,3 +1,6 @@
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},

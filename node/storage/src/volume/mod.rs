@@ -26,6 +26,8 @@ use crate::{
 };
 use identity::Locked;
 
+#[cfg(any(test, fuzzing))]
+pub use identity::fuzz::identity;
 pub use identity::{BindError, Identity, OpenError};
 pub use left_over::LeftOver;
 pub use options::{VolumeOptions, block_cache};

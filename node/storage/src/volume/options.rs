@@ -64,7 +64,7 @@ impl VolumeOptions {
         }
     }
 
-    pub(super) fn table(&self) -> LsmOptions {
+    pub(crate) fn table(&self) -> LsmOptions {
         LsmOptions {
             memtable_bytes: self.memtable_bytes,
             idle_flush: self.idle_flush,
