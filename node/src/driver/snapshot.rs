@@ -307,7 +307,7 @@ mod tests {
             if number == 1 {
                 empty_volume(&of, &given_up, "dropped");
             }
-            Ok(chunk(number, 2))
+            Ok(chunk(number, 3))
         });
         let taken = take_in(&shared, &replica, space, chunks).await;
         assert_eq!(taken.map(drop), Err("the copy was given up meanwhile: dropped".to_owned()));
