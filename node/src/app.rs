@@ -13,6 +13,7 @@ use tonic::service::Routes;
 use tracing::{error, info};
 
 use crate::{
+    causes,
     config::{RuntimeKind, ValidatedConfig},
     driver::{Driver, StartError, peers::ReplicaService},
     server::{Probes, ServeError, Server},
@@ -59,27 +60,12 @@ pub fn run(config: ValidatedConfig) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error = chain(&error);
+            let error = causes::chain(&error);
             error!("{error}");
             eprintln!("kv-node: {error}");
             ExitCode::from(EXIT_FAILED)
         }
     }
-}
-
-/// What went wrong, and why: an error alone may only say where.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let why = error.to_string();
-        // Some say what they come from themselves.
-        if !text.ends_with(&why) {
-            text = format!("{text}: {why}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 async fn serve(config: ValidatedConfig) -> Result<(), AppError> {

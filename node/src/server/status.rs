@@ -5,7 +5,7 @@ use kv_proto::v1::{ErrorInfo, ErrorReason, Location};
 use kv_types::InvalidKey;
 use tonic::{Code, Status};
 
-use crate::driver::request::Failure;
+use crate::{causes, driver::request::Failure};
 
 /// Why a request was not carried out, as the client is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,10 +161,7 @@ impl From<Failure> for ErrorAnswer {
 impl From<kv_cluster::Error> for ErrorAnswer {
     fn from(error: kv_cluster::Error) -> Self {
         use kv_cluster::Error;
-        let mut message = error.to_string();
-        if let Some(source) = std::error::Error::source(&error) {
-            message = format!("{message}: {source}");
-        }
+        let message = causes::chain(&error);
         match error {
             Error::Unknown(_) => Self::unknown(message),
             Error::NotConnected(_) | Error::NotMaster { .. } | Error::ShutDown => Self::unavailable(message),

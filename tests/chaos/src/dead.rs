@@ -19,6 +19,8 @@ const FOUND: &str = ", and found, which ended the node";
 const DAMAGED: &str = "damaged";
 /// What the system calls a full disk.
 const FULL: &str = "No space left on device";
+/// What a node says that could not make or open a volume. One that is running goes on without room, and must not end for it.
+const NOT_OPENED: [&str; 2] = ["can't be used: ", "can't be opened: "];
 const FOLDERS: [Folder; 2] = [Folder::Data, Folder::Bkpdata];
 
 impl Nemesis<'_> {
@@ -49,7 +51,9 @@ impl Nemesis<'_> {
                         self.cluster.wipe(index, folder)?;
                     }
                 }
-                _ if last.contains(FULL) && self.has_been_full(index) => {}
+                _ if NOT_OPENED.iter().any(|text| last.contains(text))
+                    && last.contains(FULL)
+                    && self.has_been_full(index) => {}
                 _ => self.tell(index, &text),
             }
             self.cluster.start_node(index)?;
