@@ -136,13 +136,15 @@ fn a_drain_is_heard_of_and_so_is_its_end() {
         let held = observers.drain(key, &node, false).await.expect("it can be drained");
         assert!(held > 0, "it held nothing");
         observed.until("the drain is reported", HEARD_WITHIN, draining(true)).await;
-        let empty = |report: &ClusterReport| match report.held_by(&node) {
-            0 => Ok(()),
+        // It may be empty first: a copy on it that is slow while the others are made is removed, and not taken back.
+        let elsewhere = |report: &ClusterReport| match report.held_by(&node) {
+            0 if report.fully_replicated() => Ok(()),
+            0 => Err("not every copy is in sync".to_owned()),
             held => Err(format!("it holds {held} shards")),
         };
-        observed.until("the node is empty", STUCK, empty).await;
+        observed.until("every copy is elsewhere", STUCK, elsewhere).await;
         let asked = observers.ask(key).await.expect("nodes answer");
-        assert!(asked.fully_replicated() && empty(&asked).is_ok(), "{asked:?}");
+        assert_eq!(elsewhere(&asked), Ok(()), "{asked:?}");
 
         observers.drain(key, &node, true).await.expect("it can be taken back");
         observed.until("its end is reported", HEARD_WITHIN, draining(false)).await;
