@@ -1,16 +1,20 @@
 //! A learner that restarts while its primary's change adds it to the ISR.
 
-#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use kv_replication::core::{
     Body, Core, Effect, Grant, Input, Message, Recovered, Rules, Settings, Surroundings, Ticket, Time,
 };
-use kv_types::{EntryId, Epoch, EpochHistory, KeyRange, Lineage, NodeName, Placement, Seq, ShardConfig, VolumeId};
+use kv_types::{
+    Entry, EntryId, Epoch, EpochHistory, KeyRange, Lineage, NodeName, Placement, Seq, ShardConfig, VolumeId,
+};
 
 const ME: VolumeId = VolumeId(uuid::Uuid::from_u128(1));
 const LEARNER: VolumeId = VolumeId(uuid::Uuid::from_u128(2));
+const LEASE: Duration = Duration::from_millis(800);
 const NOW: Time = Time(10_000_000);
 
 fn history(last: u64) -> EpochHistory {
@@ -18,8 +22,12 @@ fn history(last: u64) -> EpochHistory {
 }
 
 fn step(core: &mut Core, input: Input) -> Vec<Effect> {
+    step_at(core, NOW, input)
+}
+
+fn step_at(core: &mut Core, now: Time, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    core.step(NOW, input, &mut effects);
+    core.step(now, input, &mut effects);
     effects
 }
 
@@ -56,7 +64,7 @@ fn primary() -> Core {
         applied: Seq(40),
         ..Recovered::empty()
     };
-    let mut core = Core::new(ME, 1, Settings::new(Duration::from_millis(800)), Rules::all(), recovered, Time(0));
+    let mut core = Core::new(ME, 1, Settings::new(LEASE), Rules::all(), recovered, Time(0));
     let replicas = vec![ME, LEARNER];
     let placement = Placement { home: NodeName::new("node-0").expect("a name"), replicas, copies: 2 };
     let surroundings = Surroundings {
@@ -109,4 +117,37 @@ fn a_learner_that_has_told_of_its_log_gets_the_snapshot_that_it_needs() {
     follow(&mut core, 2, 13);
     let sent = bodies(step(&mut core, Input::Fetched { to: LEARNER, from: Seq(14), entries: None }));
     assert_eq!(sent, [Body::SnapshotNeeded { incarnation: 2, needed: Seq(14) }]);
+}
+
+/// Simulator seed 120000129189: it had told of all in its present incarnation, and the connection was lost. The primary, to which it had not
+/// acknowledged anything yet, began anew at the first entry.
+#[test]
+fn what_was_told_is_remembered_when_the_connection_is_lost() {
+    let mut core = primary();
+    follow(&mut core, 2, 40);
+    follow(&mut core, 2, 40);
+    step(&mut core, Input::LinkLost(LEARNER));
+    // The next heartbeat is due, and what was lost is sent again.
+    assert_eq!(fetched(&step_at(&mut core, NOW + LEASE / 10, Input::Tick)), [Seq(41)]);
+}
+
+/// What the same seed showed as well: the change that added the learner was decided and not sent yet.
+#[test]
+fn nobody_is_emptied_whom_a_change_in_flight_adds() {
+    let mut core = primary();
+    let last = Entry { id: core.last(), payload: Bytes::new() };
+    assert_eq!(fetched(&follow(&mut core, 2, 40)), [last.id.seq]);
+    step(&mut core, Input::Fetched { to: LEARNER, from: last.id.seq, entries: Some(vec![last]) });
+    from_learner(&mut core, 2, Body::AppendAck { matched: Seq(41) });
+    // The promise of the epoch that adds the learner is not durable yet, so the change is not sent.
+    let sent = step(&mut core, Input::Tick);
+    let [Effect::Promise { ticket: promised, .. }] = sent[..] else { panic!("no change is begun: {sent:?}") };
+    follow(&mut core, 3, 13);
+    let from = *fetched(&follow(&mut core, 3, 13)).first().expect("it goes on where it says");
+    let sent = bodies(step(&mut core, Input::Fetched { to: LEARNER, from, entries: None }));
+    assert!(!sent.iter().any(|body| matches!(body, Body::SnapshotNeeded { .. })), "it counts: {sent:?}");
+    // The change is sent as soon as the promise is durable.
+    let sent = step(&mut core, Input::Durable(promised));
+    let adds = |effect: &Effect| matches!(effect, Effect::CompareAndSet { new, .. } if new.is_in_sync(LEARNER));
+    assert!(sent.iter().any(adds), "{sent:?}");
 }

@@ -18,7 +18,7 @@ impl Core {
         let known = *follower.incarnation.get_or_insert(incarnation);
         if incarnation > known {
             follower.incarnation = Some(incarnation);
-            follower.has_told = false;
+            follower.told = None;
             follower.matched = Seq(0);
         }
         incarnation >= known
@@ -50,7 +50,7 @@ impl Core {
         let Some(term) = &mut self.term else { return };
         let follower = term.followers.entry(from).or_insert_with(|| Follower::new(common.next(), now));
         follower.void = void;
-        follower.has_told = true;
+        follower.told = Some(common);
         if void {
             follower.matched = follower.matched.min(common);
         }
@@ -177,17 +177,25 @@ impl Core {
     }
 
     fn ask_for_snapshot(&mut self, now: Time, to: VolumeId, effects: &mut Vec<Effect>) {
+        let counts = self.counts(to);
         let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&to)) else {
             return;
         };
         follower.flow = Flow::Snapshot(now);
-        // What it had in an earlier incarnation says where to go on, but not that the log lacks what it needs: it may have all that it
-        // acknowledged, and count for a change in flight that adds it. [P]
-        let body = match follower.incarnation.filter(|_| follower.has_told) {
+        // Who has not told in its present incarnation where it stands may have all that it acknowledged before. And who counts for commits,
+        // be it by a change in flight that adds it, has all that is committed: the log reaches back to that. Neither is emptied. [P]
+        let body = match follower.incarnation.filter(|_| follower.told.is_some() && (follower.void || !counts)) {
             Some(incarnation) => Body::SnapshotNeeded { incarnation, needed: follower.next },
-            // It has not told where it stands yet: what doesn't fit makes it.
+            // What doesn't fit makes it tell.
             None => Body::Append { previous: self.log.last(), entries: Vec::new(), commit: Seq(0) },
         };
         self.send(to, self.term_epoch(), body, effects);
+    }
+
+    /// Whether a commit needs the acknowledgement of `peer`, or would if a change in flight is applied.
+    fn counts(&self, peer: VolumeId) -> bool {
+        let in_sync = self.known.as_ref().is_some_and(|known| known.config.is_in_sync(peer));
+        let in_flight = self.term.as_ref().map_or(&[][..], |term| &term.change.in_flight);
+        in_sync || in_flight.iter().any(|new| new.is_in_sync(peer))
     }
 }

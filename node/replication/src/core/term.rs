@@ -89,8 +89,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) incarnation: Option<u64>,
-    /// Whether it has told of its log in this incarnation.
-    pub(super) has_told: bool,
+    /// As far as its log is the same as ours, as it has told in this incarnation.
+    pub(super) told: Option<Seq>,
     pub(super) void: bool,
     pub(super) leaving: bool,
     pub(super) flow: Flow,
@@ -168,7 +168,7 @@ impl Follower {
     pub(super) fn new(next: Seq, now: Time) -> Self {
         Self {
             incarnation: None,
-            has_told: false,
+            told: None,
             void: false,
             leaving: false,
             flow: Flow::Streaming,
@@ -185,9 +185,10 @@ impl Follower {
         }
     }
 
-    /// Goes on with the entry after the last that it is known to have.
+    /// Goes on with the entry after the last that it is known to have. What it has told of may not be durable, or cut since: then the next
+    /// entry doesn't fit, and it tells again.
     pub(super) fn resend(&mut self) {
-        self.resend_from(self.matched.next());
+        self.resend_from(self.matched.max(self.told.unwrap_or_default()).next());
     }
 
     pub(super) fn resend_from(&mut self, next: Seq) {
