@@ -30,6 +30,9 @@ pub enum Job {
     },
     /// Says which functions of this store's nodes and client take the processor time under load.
     Profile(ProfileArguments),
+    /// A node without a store, for `run`: what the wire can do.
+    #[command(hide = true)]
+    Relay,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -22,6 +22,7 @@ pub mod table;
 pub mod workload;
 
 pub use error::{Error, Result};
+pub use limits::relay;
 pub use profile::{ProfileOptions, profile};
 pub use run::{Options, run};
 pub use system::{NODES, SystemName};

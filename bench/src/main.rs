@@ -13,7 +13,7 @@ use std::{
 
 use arguments::{Arguments, Job, ProfileArguments, RunArguments};
 use clap::Parser as _;
-use kv_bench::{Options, ProfileOptions, page, profile, report::FORMAT, report::Report, run, table};
+use kv_bench::{Options, ProfileOptions, page, profile, relay, report::FORMAT, report::Report, run, table};
 use kv_local::chain;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -60,6 +60,10 @@ async fn work(job: Job) -> Outcome<()> {
         Job::Page { file, write: Some(folder) } => write_page(&read(&file)?, &folder)?,
         Job::Run(arguments) => measure(arguments).await?,
         Job::Profile(arguments) => sample(arguments).await?,
+        Job::Relay => {
+            relay().await?;
+            String::new()
+        }
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -81,6 +85,7 @@ async fn measure(arguments: RunArguments) -> Outcome<String> {
         extent,
         directory: directory.path().to_owned(),
         cache,
+        program: std::env::current_exe()?,
     };
     let report = run(&options).await?;
     if let Some(file) = json {

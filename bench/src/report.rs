@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 pub use trials::{CatchUp, Endurance, GrowthPoint, Handovers, Memory, Moment, Start, quantile};
 
-use crate::{goals::Goal, workload::Workload};
+use crate::{
+    goals::Goal,
+    workload::{Operation, Workload},
+};
 
 /// Of what is kept: another number if a reader of this version can't read it.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,29 @@ pub struct Limit {
     pub rate: f64,
     /// What is counted, such as "syncs".
     pub unit: String,
+    /// The loads of 100-byte values that can't be faster; `None`: it is for comparison only.
+    pub bound: Option<Bound>,
+}
+
+/// What a limit is the limit of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// What their requests do.
+    pub operation: Operation,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// What would be used up.
+    pub resource: Resource,
+}
+
+/// What a machine has only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// Syncs of one file, as a log makes them.
+    Disk,
+    /// Messages between processes.
+    Wire,
 }
 
 /// What one system did.
@@ -185,7 +211,6 @@ impl Report {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::workload::Operation;
 
     fn measurement(operation: Operation, rate: u64) -> Measurement {
         let sample = Sample {
@@ -229,7 +254,12 @@ pub(crate) mod tests {
                 crashes: 3,
                 version: "0.1.0 (release)".to_owned(),
             },
-            limits: vec![Limit { name: "appends".to_owned(), rate: 1_000.0, unit: "syncs".to_owned() }],
+            limits: vec![Limit {
+                name: "appends".to_owned(),
+                rate: 24_000.0,
+                unit: "syncs".to_owned(),
+                bound: Some(Bound { operation: Operation::Put, in_flight: 64, resource: Resource::Disk }),
+            }],
             systems: vec![
                 system("kv", 12_000, Some(1_000), &[800.0, 1_200.0, 700.0]),
                 system("etcd", 4_000, Some(2_000), &[]),

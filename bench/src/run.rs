@@ -8,7 +8,7 @@ use clap::ValueEnum as _;
 use kv_client::Transport;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     goals::goals,
     limits,
     load::Durations,
@@ -46,19 +46,19 @@ pub struct Options {
     pub directory: PathBuf,
     /// Where what was built is kept. It is made if need be.
     pub cache: PathBuf,
+    /// What runs [`crate::relay`] if its first argument is `relay`: the wire is measured between processes.
+    pub program: PathBuf,
 }
 
 /// Measures all of it, and says on standard error what it is doing. What a system fails in is part of its report.
 ///
 /// # Errors
-/// [`Error`] of the machine or its disk.
+/// [`crate::Error`] of the machine or its disk.
 pub async fn run(options: &Options) -> Result<Report> {
     fs::create_dir_all(&options.cache).map_err(kv_local::Error::file("make", &options.cache))?;
     let measured_limits = if options.groups.contains(&Group::Limits) {
         eprintln!("kv-bench: the machine without any store");
-        let (directory, each) = (options.directory.clone(), options.measured);
-        let measured = tokio::task::spawn_blocking(move || limits::measure(&directory, each)).await;
-        measured.map_err(Error::request)??
+        limits::measure(&options.directory, &options.program, &options.in_flight, options.measured).await?
     } else {
         Vec::new()
     };

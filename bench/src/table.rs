@@ -1,5 +1,6 @@
 //! The figures of a report as tables: text for a terminal, Markdown for a page.
 
+mod limits;
 mod trials;
 
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
@@ -41,7 +42,8 @@ pub(crate) fn grids(report: &Report) -> Vec<Grid> {
         trials::catch_ups(report),
         trials::endurances(report),
         trials::growths(report),
-        limits(report),
+        limits::limits(report),
+        limits::reached(report),
         trials::failures(report),
         trials::goals(report),
     ];
@@ -132,12 +134,6 @@ fn crashes(report: &Report) -> Grid {
     };
     let rows = report.systems.iter().filter_map(row).collect();
     Grid { title: "From the kill of the leader to the next acknowledged write", words: 1, header, rows }
-}
-
-fn limits(report: &Report) -> Grid {
-    let header = ["what", "a second", "of"].map(str::to_owned).into();
-    let rows = report.limits.iter().map(|limit| vec![limit.name.clone(), grouped(limit.rate), limit.unit.clone()]);
-    Grid { title: "What the machine does without any store", words: 1, header, rows: rows.collect() }
 }
 
 fn shown<T>(figure: Option<T>, show: impl Fn(T) -> String) -> String {

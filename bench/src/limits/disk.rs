@@ -6,32 +6,48 @@ use std::{
 };
 
 use super::MESSAGE_BYTES;
-use crate::{error::Result, report::Limit};
+use crate::{
+    error::Result,
+    report::{Bound, Limit, Resource},
+    workload::Operation,
+};
 
 const BLOCK: usize = 4096;
 /// A file that is written before, as this store's log prepares its segments. At its end it is begun anew.
 const PREPARED_BYTES: usize = 16 << 20;
 
+/// Blocks.
+pub(super) fn measure(directory: &Path, in_flight: &[usize], each: Duration) -> Result<Vec<Limit>> {
+    let mut limits = vec![append(directory, each)?, overwrite(directory, each)?];
+    for records in in_flight {
+        limits.push(group(directory, *records, each)?);
+    }
+    Ok(limits)
+}
+
 /// A file that grows: each sync also makes its new length durable.
-pub(super) fn append(directory: &Path, each: Duration) -> Result<Limit> {
+fn append(directory: &Path, each: Duration) -> Result<Limit> {
     let mut file = tempfile::tempfile_in(directory).map_err(kv_local::Error::file("write in", directory))?;
     let rate = syncs(&mut file, BLOCK, usize::MAX, each)?;
-    Ok(Limit { name: "4 KiB appended to a file that grows, by one writer".to_owned(), rate, unit: "syncs".to_owned() })
+    let name = "4 KiB appended to a file that grows, by one writer".to_owned();
+    Ok(Limit { name, rate, unit: "syncs".to_owned(), bound: None })
 }
 
 /// A file that has its length: only data is synced.
-pub(super) fn overwrite(directory: &Path, each: Duration) -> Result<Limit> {
+fn overwrite(directory: &Path, each: Duration) -> Result<Limit> {
     let mut file = prepared(directory)?;
     let rate = syncs(&mut file, BLOCK, PREPARED_BYTES, each)?;
-    Ok(Limit { name: "4 KiB in a prepared file, by one writer".to_owned(), rate, unit: "syncs".to_owned() })
+    let name = "4 KiB in a prepared file, by one writer".to_owned();
+    Ok(Limit { name, rate, unit: "syncs".to_owned(), bound: None })
 }
 
 /// As the log writes: all that waits, in one write and one sync.
-pub(super) fn group(directory: &Path, records: usize, each: Duration) -> Result<Limit> {
+fn group(directory: &Path, records: usize, each: Duration) -> Result<Limit> {
     let mut file = prepared(directory)?;
     let rate = syncs(&mut file, records * MESSAGE_BYTES, PREPARED_BYTES, each)? * records as f64;
     let name = format!("records of {MESSAGE_BYTES} bytes in a prepared file, {records} to a sync");
-    Ok(Limit { name, rate, unit: "records".to_owned() })
+    let bound = Bound { operation: Operation::Put, in_flight: records, resource: Resource::Disk };
+    Ok(Limit { name, rate, unit: "records".to_owned(), bound: Some(bound) })
 }
 
 fn prepared(directory: &Path) -> Result<File> {
@@ -59,4 +75,18 @@ fn syncs(file: &mut File, bytes: usize, room: usize, each: Duration) -> Result<f
         syncs += 1;
     }
     Ok(f64::from(syncs) / start.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_a_rate_and_nothing_is_left_behind() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let limits = measure(directory.path(), &[1, 8], Duration::from_millis(20)).expect("it can be measured");
+        assert_eq!(limits.len(), 2 + 2);
+        assert!(limits.iter().all(|limit| limit.rate > 0.0), "{limits:?}");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0);
+    }
 }

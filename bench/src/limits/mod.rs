@@ -1,39 +1,38 @@
 //! What the machine can do without any store: no system beats these, so they say how much of its limit one reaches.
 
 mod disk;
-mod echo;
+mod relay;
+mod wire;
 
 use std::{path::Path, time::Duration};
 
-use crate::{error::Result, report::Limit};
+pub use relay::relay;
 
-/// Bytes of a message of the echo: a put of 100 bytes with its key and what a protocol puts around them, about.
+use crate::{
+    error::{Error, Result},
+    report::Limit,
+    system::NODES,
+};
+
+/// Bytes of a message and of a record: a put of 100 bytes with its key and what a protocol puts around them, about.
 const MESSAGE_BYTES: usize = 160;
-/// Records that wait together for one sync, and requests in flight.
-const DEPTHS: [usize; 3] = [1, 64, 256];
 
-/// Measures each for about `each`. Blocks.
-pub(crate) fn measure(directory: &Path, each: Duration) -> Result<Vec<Limit>> {
-    let mut limits = vec![disk::append(directory, each)?, disk::overwrite(directory, each)?];
-    for records in DEPTHS {
-        limits.push(disk::group(directory, records, each)?);
+/// Measures each for about `each`, with so many in flight. `program` is what has the job `relay`.
+pub(crate) async fn measure(
+    directory: &Path,
+    program: &Path,
+    in_flight: &[usize],
+    each: Duration,
+) -> Result<Vec<Limit>> {
+    let (folder, depths) = (directory.to_owned(), in_flight.to_vec());
+    let disk = tokio::task::spawn_blocking(move || disk::measure(&folder, &depths, each));
+    let mut limits = disk.await.map_err(Error::request)??;
+    let ring = relay::Relay::ring(program, NODES)?;
+    for in_flight in in_flight {
+        limits.push(wire::through(&ring, *in_flight, each).await?);
     }
-    for in_flight in DEPTHS {
-        limits.push(echo::measure(MESSAGE_BYTES, in_flight, each)?);
+    for in_flight in in_flight {
+        limits.push(wire::there(&ring, *in_flight, each).await?);
     }
     Ok(limits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_limit_has_a_rate_and_nothing_is_left_behind() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let limits = measure(directory.path(), Duration::from_millis(20)).expect("it can be measured");
-        assert_eq!(limits.len(), 2 + 2 * DEPTHS.len());
-        assert!(limits.iter().all(|limit| limit.rate > 0.0), "{limits:?}");
-        assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0);
-    }
 }
