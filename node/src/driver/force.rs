@@ -178,9 +178,12 @@ mod tests {
         let chosen = chosen(&shared);
         empty_volume(&shared, &chosen.replica, "dropped");
         assert_eq!(found(&chosen, &shared), "was dropped meanwhile");
-        shared.make_empty(SHARD, &chosen.replica.volume, true);
+        let anew = shared.make_empty(SHARD, &chosen.replica.volume, true);
         assert!(found(&chosen, &shared).starts_with("was made anew meanwhile"));
         assert!(chosen.is_there(&shared).is_err());
+        // Who has waited with the former copy in hand does no harm to the one that took its place.
+        assert!(!empty_volume(&shared, &chosen.replica, "dropped"));
+        assert!(shared.replica(SHARD, anew.volume.id).is_some_and(|there| Arc::ptr_eq(&there, &anew)));
     }
 
     #[tokio::test]

@@ -178,8 +178,11 @@ impl Manager {
             Err(_) => return,
         };
         info!(%shard, folder = %replica.volume.folder, "copy is not placed here any more: dropped");
-        empty_volume(&self.shared, replica, "dropped");
-        if gone && let Err(refused) = replica.volume.volume.forget(shard) {
+        let emptied = empty_volume(&self.shared, replica, "dropped");
+        if emptied
+            && gone
+            && let Err(refused) = replica.volume.volume.forget(shard)
+        {
             self.shared.fatal(format!("the log took no record: {refused}"));
         }
     }
@@ -188,7 +191,9 @@ impl Manager {
     fn rebuild(&self, replica: &Arc<Replica>, why: &str) {
         warn!(shard = %replica.shard, folder = %replica.volume.folder, why, "copy is rebuilt from its peers");
         let config = replica.lock().core.config().cloned();
-        empty_volume(&self.shared, replica, why);
+        if !empty_volume(&self.shared, replica, why) {
+            return;
+        }
         let anew = self.shared.make_empty(replica.shard, &replica.volume, true);
         if let Some(config) = config {
             anew.step(&self.shared, Input::Config { config, quorum: false });
@@ -209,10 +214,19 @@ impl Manager {
     }
 }
 
-/// Ends a copy and empties its place on the volume: void stays behind.
-pub(super) fn empty_volume(shared: &Arc<Shared>, replica: &Arc<Replica>, why: &str) {
+/// Ends a copy and empties its place on the volume: void stays behind. Not if another copy has taken its place meanwhile; says whether.
+pub(super) fn empty_volume(shared: &Arc<Shared>, replica: &Arc<Replica>, why: &str) -> bool {
     let (shard, volume) = (replica.shard, &replica.volume);
-    shared.edit_replicas(|replicas| drop(replicas.remove(&(shard, volume.id))));
+    let mut removed = None;
+    shared.edit_replicas(|replicas| {
+        let key = (shard, volume.id);
+        if replicas.get(&key).is_some_and(|there| Arc::ptr_eq(there, replica)) {
+            removed = replicas.remove(&key);
+        }
+    });
+    if removed.is_none() {
+        return false;
+    }
     let mut state = replica.lock();
     state.broken.get_or_insert_with(|| why.to_owned());
     replica.set_leads(false);
@@ -229,4 +243,5 @@ pub(super) fn empty_volume(shared: &Arc<Shared>, replica: &Arc<Replica>, why: &s
         warn!(%shard, %error, "applied row was not deleted");
     }
     delete_rows(shared, replica);
+    true
 }

@@ -54,7 +54,6 @@ pub(crate) struct Shared {
     pub(super) reachable: AtomicBool,
     fatal: watch::Sender<Option<String>>,
     clock: BoottimeClock,
-    /// Differs after every start.
     /// The last incarnation that a copy here was given.
     incarnations: AtomicU64,
     pub(super) registered: RwLock<BTreeSet<VolumeId>>,
@@ -193,6 +192,11 @@ impl Shared {
         let replica = Replica::new(shard, Arc::clone(volume), core, machine, start);
         self.edit_replicas(|replicas| drop(replicas.insert((shard, volume.id), Arc::clone(&replica))));
         replica
+    }
+
+    /// Whether a copy is here of which ZooKeeper has been heard: not what is left over from a split that was called off.
+    pub(super) fn has_copy_of(&self, shard: ShardId, volume: VolumeId) -> bool {
+        self.replica(shard, volume).is_some_and(|there| there.lock().core.config().is_some())
     }
 
     /// The child of a split, on the parent's volume and in its space.

@@ -68,21 +68,23 @@ impl State {
             for change in &applied.changes {
                 self.write_change(replica, change, &mut batch);
             }
-            if let Some(split) = &applied.split {
+            // A copy that lags behind may find the child here already, brought up to date from elsewhere, with rows and a space of its own.
+            let split = applied.split.as_ref().filter(|split| !shared.has_copy_of(split.child, replica.volume.id));
+            if let Some(split) = split {
                 self.write_child(&**replica.volume.volume.table(), split, applied.last, &mut batch);
             }
             batch.put(rows::applied_key(replica.shard), rows::encode_applied(applied.last, self.space));
             let table = replica.volume.volume.table();
             let written = table.write(batch);
             // The child's log begins at the split, so what lies before it must be on the disk first.
-            let flushed = written.and_then(|_| if applied.split.is_some() { table.flush() } else { Ok(()) });
+            let flushed = written.and_then(|_| if split.is_some() { table.flush() } else { Ok(()) });
             if let Err(error) = flushed {
                 return self.cannot_apply(shared, replica, &error.to_string());
             }
             self.applied = applied.last;
             self.events.push(applied.last.seq, applied.changes.iter().filter_map(Event::of));
             // The child takes the parent's events along: all of them.
-            if let Some(split) = &applied.split {
+            if let Some(split) = split {
                 self.make_child(shared, replica, split, applied.last);
             }
             let answered = tokens[done..].iter().zip(applied.outcomes);
@@ -264,7 +266,8 @@ pub(super) fn load_sessions(table: &dyn Table, space: Space, shard: ShardId) -> 
 
 #[cfg(test)]
 mod tests {
-    use kv_types::{Command, Entry, Operation, RequestId, Write};
+    use kv_replication::core::Input;
+    use kv_types::{Command, Entry, Epoch, KeyRange, Lineage, Operation, RequestId, ShardConfig, Write};
 
     use super::*;
     use crate::driver::fixture::{self, SHARD};
@@ -322,5 +325,23 @@ mod tests {
         apply(&shared, &replica, [(2, Command::Split(Split { child, at: "m".into() }))]);
         let sessions = load_sessions(&**replica.volume.volume.table(), space, child).expect("is read");
         assert_eq!(sessions.copy(), replica.lock().machine.sessions().copy());
+    }
+
+    #[tokio::test]
+    async fn the_child_that_is_here_already_keeps_its_place_when_the_parent_comes_to_the_split() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let (parent, volume) = (shared.make_empty(SHARD, &shared.volumes[0], false), &shared.volumes[0]);
+        let child = shared.make_empty(ShardId(2), volume, false);
+        let range = KeyRange { start: "m".into(), end: None };
+        let (epoch, lineage) = (Epoch(3), Lineage(1));
+        let config = ShardConfig { epoch, lineage, range, primary: volume.id, isr: vec![volume.id] };
+        child.step(&shared, Input::Config { config, quorum: false });
+        apply(&shared, &child, [(1, Command::OpenSession), (2, Command::OpenSession)]);
+        let applied_row = || volume.volume.table().get(&rows::applied_key(child.shard)).expect("is read");
+        let before = applied_row();
+        apply(&shared, &parent, [(1, Command::Split(Split { child: child.shard, at: "m".into() }))]);
+        assert_eq!((before.is_some(), applied_row()), (true, before));
+        assert!(shared.replica(child.shard, volume.id).is_some_and(|there| Arc::ptr_eq(&there, &child)));
     }
 }
