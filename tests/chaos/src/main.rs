@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True if nothing was wrong.
+/// True if all was judged, and nothing was wrong.
 async fn run(arguments: &Arguments) -> Result<bool> {
     let first = arguments.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let (began, length) = (Instant::now(), Duration::from_secs(arguments.minutes * 60));
@@ -95,7 +95,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(path) = &arguments.json {
         fs::write(path, serde_json::to_vec_pretty(&report)?)?;
     }
-    Ok(report.violations().count() == 0)
+    Ok(report.is_clean())
 }
 
 fn say(round: &Round, report: &RoundReport) {

@@ -157,6 +157,12 @@ impl Report {
         self.rounds.iter().flat_map(|round| round.violations.iter().map(|violation| (round.settings.seed, violation)))
     }
 
+    /// Whether all was judged, and nothing is wrong: a key that could not be judged proves nothing.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.rounds.iter().all(|round| round.violations.is_empty() && round.undecided.is_empty())
+    }
+
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
