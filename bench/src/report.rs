@@ -68,7 +68,7 @@ pub struct Limit {
     pub rate: f64,
     /// What is counted, such as "syncs".
     pub unit: String,
-    /// The loads of 100-byte values that can't be faster; `None`: it is for comparison only.
+    /// The loads of 100-byte values that this is the limit of; `None`: it is for comparison only.
     pub bound: Option<Bound>,
 }
 

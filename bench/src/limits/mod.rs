@@ -1,4 +1,4 @@
-//! What the machine can do without any store: no system beats these, so they say how much of its limit one reaches.
+//! What the machine can do without any store: one log on its disk, bare messages between its processes. They say how near a store comes.
 
 mod disk;
 mod relay;
