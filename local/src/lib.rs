@@ -20,6 +20,7 @@ mod error;
 mod http;
 mod node;
 mod options;
+pub mod packages;
 mod ports;
 mod process;
 mod proxy;

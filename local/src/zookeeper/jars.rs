@@ -2,19 +2,18 @@ use std::{
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Command,
 };
 
 use crate::{
     error::{Error, Result},
+    packages::{self, run},
     process::in_path,
 };
 
 /// Names what is fetched.
 const POM: &str = include_str!("../../zookeeper/pom.xml");
 const LOGBACK: &str = include_str!("../../zookeeper/logback.xml");
-/// Of a failed command's output, what its error shows.
-const OUTPUT_LINES: usize = 20;
 
 /// The jars of a ZooKeeper server, and a Java to run them with.
 #[derive(Clone, Debug)]
@@ -109,34 +108,9 @@ fn tool(name: &'static str) -> Result<PathBuf> {
     if let Some(path) = in_path(name) {
         return Ok(path);
     }
-    if rustix::process::geteuid().is_root() && in_path("apt-get").is_some() {
+    if packages::can_install() {
         eprintln!("kv-local: {name} is not installed: installing Java and Maven by apt-get");
-        let apt_get = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-            run(command)
-        };
-        apt_get(&["update", "-q"])?;
-        apt_get(&["install", "-q", "-y", "--no-install-recommends", "default-jre-headless", "maven"])?;
+        packages::install(&["default-jre-headless", "maven"])?;
     }
     in_path(name).ok_or(Error::MissingTool { tool: name })
-}
-
-fn run(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let started = |source| Error::Start { program: program.clone(), source };
-    let output = command.stdin(Stdio::null()).output().map_err(started)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let arguments = command.get_args().map(|argument| argument.to_string_lossy());
-    let command = std::iter::once(program.as_str().into()).chain(arguments).collect::<Vec<_>>();
-    Err(Error::Command { command: command.join(" "), status: output.status, output: last_lines(&output) })
-}
-
-fn last_lines(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n")
 }

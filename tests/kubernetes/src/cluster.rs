@@ -64,7 +64,7 @@ impl Cluster {
             undo_faults(layout)?;
             load_images(layout, &Image::OF_THE_CLUSTER)?;
         } else {
-            Self::prepare(layout)?;
+            prepare(layout)?;
             tear_down(layout)?;
             write_file(Path::new(HOLDER), layout.tree().as_os_str().as_encoded_bytes())?;
             step("Kubernetes is up", || start_everything(layout))?;
@@ -81,14 +81,15 @@ impl Cluster {
         if is_running(layout) { Ok(Self::of(layout)) } else { Err(Error::NotRunning) }
     }
 
-    /// Makes what takes long: installs, builds.
+    /// Makes what takes long: installs, builds, and makes these images beside those that every cluster has.
     ///
     /// # Errors
     /// If something can't be installed or built.
-    pub fn prepare(layout: &Layout) -> Result<()> {
+    pub fn prepare(layout: &Layout, images: &[Image]) -> Result<()> {
         tools::install()?;
-        programs::build(layout)?;
-        Image::OF_THE_CLUSTER.iter().try_for_each(|image| image.archive(layout).map(drop))
+        let _lock = alone(layout)?;
+        prepare(layout)?;
+        make(layout, images)
     }
 
     /// Ends a tree's cluster, whole or in parts. Nothing of it is left but logs.
@@ -152,6 +153,15 @@ impl Cluster {
         command.env(KUBECONFIG, &self.kubeconfig);
         command
     }
+}
+
+fn prepare(layout: &Layout) -> Result<()> {
+    programs::build(layout)?;
+    make(layout, &Image::OF_THE_CLUSTER)
+}
+
+fn make(layout: &Layout, images: &[Image]) -> Result<()> {
+    images.iter().try_for_each(|image| image.archive(layout).map(drop))
 }
 
 /// The certificates, the control plane and the machines side by side, and then what needs all of them.

@@ -96,6 +96,9 @@ pub enum Error {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Programs of the distribution could not be installed.
+    #[error("the packages that it needs can't be installed")]
+    Packages(#[source] kv_local::Error),
     /// ZooKeeper's jars could not be had.
     #[error("no ZooKeeper for its image")]
     ZooKeeper(#[source] kv_local::Error),

@@ -1,9 +1,11 @@
 //! What a machine must have: Linux, root, Go, and some programs of its distribution.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
+
+use kv_local::packages;
 
 use crate::{
-    command::{in_path, run},
+    command::in_path,
     error::{Error, Result},
     progress::step,
 };
@@ -33,7 +35,7 @@ const NETWORK_PLUGINS_PACKAGE: &str = "containernetworking-plugins";
 /// Installs what is missing, as root on a Debian.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if something is missing that can't be installed; [`Error::Command`] if that failed.
+/// [`Error::Unavailable`] if something is missing that can't be installed; [`Error::Packages`] if that failed.
 pub fn install() -> Result<()> {
     let unavailable = |why: &str| Err(Error::Unavailable { why: why.to_owned() });
     if !cfg!(target_os = "linux") {
@@ -45,20 +47,15 @@ pub fn install() -> Result<()> {
     if in_path("go").is_none() {
         return unavailable("it needs Go (1.26 or later)");
     }
-    let packages = missing();
-    if packages.is_empty() {
+    let lacking = missing();
+    if lacking.is_empty() {
         return Ok(());
     }
-    let names = packages.join(" ");
-    if in_path("apt-get").is_none() {
+    let names = lacking.join(" ");
+    if !packages::can_install() {
         return unavailable(&format!("it needs the programs of Debian's packages {names}"));
     }
-    step(&format!("installed {names}"), || {
-        let apt_get =
-            |arguments: &[&str]| run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-        apt_get(&["update", "-q"])?;
-        apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], &packages[..]].concat())
-    })?;
+    step(&format!("installed {names}"), || packages::install(&lacking).map_err(Error::Packages))?;
     let still = missing();
     if still.is_empty() {
         Ok(())

@@ -18,7 +18,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Job {
-    /// Installs and builds what takes long the first time; starts nothing
+    /// Installs and builds what takes long the first time, and makes our images; starts nothing
     Prepare,
     /// Starts the cluster, if it doesn't run, and gives it our images
     Up {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn work(job: &Job) -> Result<ExitCode> {
     let layout = Layout::of_this_tree()?;
     match job {
-        Job::Prepare => Cluster::prepare(&layout)?,
+        Job::Prepare => Cluster::prepare(&layout, &images())?,
         Job::Up { bare } => up(&layout, *bare)?,
         Job::Images => Cluster::open(&layout)?.load_images(&images())?,
         Job::Shell => return shell(&Cluster::open(&layout)?, &layout),
