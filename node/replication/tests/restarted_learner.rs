@@ -151,3 +151,28 @@ fn nobody_is_emptied_whom_a_change_in_flight_adds() {
     let adds = |effect: &Effect| matches!(effect, Effect::CompareAndSet { new, .. } if new.is_in_sync(LEARNER));
     assert!(sent.iter().any(adds), "{sent:?}");
 }
+
+/// Simulator seed 130000925282: a late word of the time when it was void had it asked to empty its log, and what it had acknowledged before
+/// was counted afterwards.
+#[test]
+fn nothing_counts_of_an_incarnation_that_was_asked_to_empty_its_log() {
+    let mut core = primary();
+    follow(&mut core, 2, 13);
+    follow(&mut core, 2, 13);
+    let sent = bodies(step(&mut core, Input::Fetched { to: LEARNER, from: Seq(14), entries: None }));
+    assert_eq!(sent, [Body::SnapshotNeeded { incarnation: 2, needed: Seq(14) }]);
+    let changes = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Promise { .. }));
+    let late =
+        [from_learner(&mut core, 2, Body::AppendAck { matched: Seq(41) }), step(&mut core, Input::Tick)].concat();
+    assert!(!changes(&late), "it may be empty by now: {late:?}");
+    // It has not heard of that: it is asked to begin another incarnation, and need not be empty for it.
+    let asked = bodies(follow(&mut core, 2, 41));
+    assert_eq!(asked, [Body::SnapshotNeeded { incarnation: 2, needed: Seq(0) }]);
+
+    let last = Entry { id: core.last(), payload: Bytes::new() };
+    follow(&mut core, 3, 40);
+    step(&mut core, Input::Fetched { to: LEARNER, from: last.id.seq, entries: Some(vec![last]) });
+    let counted =
+        [from_learner(&mut core, 3, Body::AppendAck { matched: Seq(41) }), step(&mut core, Input::Tick)].concat();
+    assert!(changes(&counted), "it is added: {counted:?}");
+}

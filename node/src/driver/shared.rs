@@ -175,6 +175,8 @@ impl Shared {
     }
 
     pub(super) fn recovered_core(&self, volume: VolumeId, recovered: Recovered) -> Core {
+        // Above what a copy that was here before may have come to by itself: that grows far more slowly than the clock.
+        self.incarnations.fetch_max(super::wall_clock_millis() * 1000, Ordering::Relaxed);
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
         Core::new(volume, incarnation, self.settings.clone(), Rules::all(), recovered, self.now())
     }

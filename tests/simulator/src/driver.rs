@@ -15,6 +15,9 @@ use crate::{
     world::{World, note},
 };
 
+/// More than one copy comes to by itself while its node runs.
+const INCARNATIONS_OF_ONE: u64 = 1_000_000;
+
 impl World {
     /// Something reaches a process that is up and not paused.
     pub(crate) fn reach(&mut self, node: usize, what: NodeEvent) {
@@ -121,7 +124,9 @@ impl World {
     }
 
     pub(crate) fn open(&mut self, node: usize, shard: ShardId) {
-        let (volume, life, time) = (self.nodes[node].volume, self.nodes[node].life, self.nodes[node].time(self.now));
+        self.nodes[node].incarnation += INCARNATIONS_OF_ONE;
+        let (volume, incarnation, time) =
+            (self.nodes[node].volume, self.nodes[node].incarnation, self.nodes[node].time(self.now));
         let (settings, rules) = (self.plan.settings(), self.rules);
         let Some(replica) = self.nodes[node].replicas.get_mut(&shard) else { return };
         let recovered = replica.disk.recover();
@@ -138,7 +143,7 @@ impl World {
         replica.awaits_snapshot = false;
         replica.barrier_due = None;
         let line = self.trace.on.then(|| format!("node {node} shard {shard} recovers {recovered:?}"));
-        replica.core = Some(Core::new(volume, life, settings, rules, recovered, time));
+        replica.core = Some(Core::new(volume, incarnation, settings, rules, recovered, time));
         if let Some(line) = line {
             self.note(line);
         }

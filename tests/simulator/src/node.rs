@@ -25,6 +25,8 @@ pub(crate) struct Node {
     generation: u64,
     /// Counts the starts of the process.
     pub(crate) life: u64,
+    /// The last incarnation that a copy here was opened with. The next one is far above: copies come to later ones by themselves.
+    pub(crate) incarnation: u64,
     pub(crate) up: bool,
     pub(crate) paused_until: Micros,
     /// What has reached a paused process.
@@ -105,6 +107,7 @@ impl Node {
             volume: volume_of(index, 1),
             generation: 1,
             life: 0,
+            incarnation: 0,
             up: false,
             paused_until: 0,
             backlog: VecDeque::new(),

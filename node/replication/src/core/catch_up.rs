@@ -9,19 +9,19 @@ use super::{
 };
 
 impl Core {
-    /// Whether `incarnation` is no earlier than any that the follower `from` has had in this term. What it acknowledged in
-    /// an earlier one stands only if it still has it, which it will say.
+    /// Whether what the follower `from` says in `incarnation` counts: it has had no later one in this term, and was not asked to empty its
+    /// log in this one. What it acknowledged in an earlier one stands only if it still has it, which it will say.
     pub(super) fn is_latest(&mut self, from: VolumeId, incarnation: u64) -> bool {
-        let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&from)) else {
-            return true;
-        };
+        let Some(term) = &mut self.term else { return true };
+        let given_up = term.given_up.get(&from).is_some_and(|given_up| incarnation <= *given_up);
+        let Some(follower) = term.followers.get_mut(&from) else { return !given_up };
         let known = *follower.incarnation.get_or_insert(incarnation);
         if incarnation > known {
             follower.incarnation = Some(incarnation);
             follower.told = None;
             follower.matched = Seq(0);
         }
-        incarnation >= known
+        incarnation >= known && !given_up
     }
 
     pub(super) fn on_follow(
@@ -178,18 +178,32 @@ impl Core {
 
     fn ask_for_snapshot(&mut self, now: Time, to: VolumeId, effects: &mut Vec<Effect>) {
         let counts = self.counts(to);
-        let Some(follower) = self.term.as_mut().and_then(|term| term.followers.get_mut(&to)) else {
-            return;
-        };
+        let Some(term) = &mut self.term else { return };
+        let Some(follower) = term.followers.get_mut(&to) else { return };
         follower.flow = Flow::Snapshot(now);
         // Who has not told in its present incarnation where it stands may have all that it acknowledged before. And who counts for commits,
         // be it by a change in flight that adds it, has all that is committed: the log reaches back to that. Neither is emptied. [P]
         let body = match follower.incarnation.filter(|_| follower.told.is_some() && (follower.void || !counts)) {
-            Some(incarnation) => Body::SnapshotNeeded { incarnation, needed: follower.next },
+            Some(incarnation) => {
+                term.given_up.insert(to, incarnation);
+                follower.told = None;
+                follower.matched = Seq(0);
+                Body::SnapshotNeeded { incarnation, needed: follower.next }
+            }
             // What doesn't fit makes it tell.
             None => Body::Append { previous: self.log.last(), entries: Vec::new(), commit: Seq(0) },
         };
         self.send(to, self.term_epoch(), body, effects);
+    }
+
+    /// It asks to follow in an incarnation of which nothing counts any more: what made it begin another one was lost.
+    pub(super) fn ask_for_incarnation(&self, to: VolumeId, incarnation: u64, effects: &mut Vec<Effect>) {
+        let given_up = self.term.as_ref().and_then(|term| term.given_up.get(&to));
+        if given_up == Some(&incarnation) {
+            // It has all that is needed for this, so it is not emptied.
+            let body = Body::SnapshotNeeded { incarnation, needed: Seq(0) };
+            self.send(to, self.term_epoch(), body, effects);
+        }
     }
 
     /// Whether a commit needs the acknowledgement of `peer`, or would if a change in flight is applied.

@@ -327,21 +327,31 @@ impl Core {
         needed: Seq,
         effects: &mut Vec<Effect>,
     ) {
-        // However late it comes, what was acknowledged to this primary is not given up.
-        if self.following.snapshot.is_some() || needed <= self.following.matched {
+        if self.following.snapshot.is_some() {
             return;
         }
         if incarnation != self.incarnation {
             self.tell_place(now, effects);
             return;
         }
+        // The primary counts nothing any more of what was said in this incarnation, whether it is emptied or not. [P]
+        self.incarnation += 1;
+        // However late it comes, what was acknowledged to this primary is not given up.
+        if needed <= self.following.matched {
+            self.tell_place(now, effects);
+            return;
+        }
         let known = self.known.as_ref().filter(|known| known.config.epoch >= self.promise.current());
         match known {
             // A member holds all that is committed; what it lacks a log still has. Emptying it would lose a copy.
-            Some(known) if known.config.is_in_sync(self.me) && !self.void => return,
+            Some(known) if known.config.is_in_sync(self.me) && !self.void => {
+                self.tell_place(now, effects);
+                return;
+            }
             Some(_) => {}
             None => {
                 self.read_config_sometimes(now, effects);
+                self.tell_place(now, effects);
                 return;
             }
         }

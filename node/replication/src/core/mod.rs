@@ -103,7 +103,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// A replica that has just started. `incarnation` must grow with every start on the same volume.
+    /// A replica that has just started. `incarnation` must grow with every start on the same volume, by more than how often a copy is asked
+    /// to start over meanwhile: that begins another incarnation, too.
     #[must_use]
     pub fn new(
         me: VolumeId,
@@ -203,6 +204,9 @@ impl Core {
             return;
         }
         if !self.is_latest(from, incarnation) {
+            if let Body::Follow { .. } = body {
+                self.ask_for_incarnation(from, incarnation, effects);
+            }
             return;
         }
         match body {

@@ -15,6 +15,9 @@ pub(super) struct Term {
     /// The no-op that starts the term: before it is committed nothing is served and nobody joins. **\[M\]**
     pub(super) barrier: Seq,
     pub(super) followers: BTreeMap<VolumeId, Follower>,
+    /// Who was asked to empty its log, and in which incarnation: nothing that it says in that one counts any more, since it may be empty
+    /// by then. **\[P\]**
+    pub(super) given_up: BTreeMap<VolumeId, u64>,
     /// The others whose acknowledgement a commit needs: old ∪ new while a change is in flight. **\[M\]**
     pub(super) ack_needed: Vec<VolumeId>,
     /// The others whose lease a read needs; the same set. **\[M\]**
@@ -129,6 +132,7 @@ impl Term {
             started: now,
             barrier: last.next(),
             followers: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             ack_needed: Vec::new(),
             lease_needed: Vec::new(),
             change: Change::default(),
