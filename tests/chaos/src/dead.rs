@@ -41,8 +41,9 @@ impl Nemesis<'_> {
                 .find(|folder| last.contains(&format!("{}: ", node.volume(*folder).display())) && last.contains(ASKED));
             let damaged = FOLDERS.into_iter().find(|folder| {
                 let name = folder.name();
-                let named =
-                    [format!("the table of {name} "), format!(" {name}: ")].iter().any(|text| last.contains(text));
+                let names =
+                    [format!("the table of {name} "), format!(" {name}: "), format!("/{name} can't be opened: ")];
+                let named = names.iter().any(|text| last.contains(text));
                 named && last.contains(DAMAGED)
             });
             match asked.or(damaged) {
