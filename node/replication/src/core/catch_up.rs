@@ -196,7 +196,7 @@ impl Core {
         self.send(to, self.term_epoch(), body, effects);
     }
 
-    /// It asks to follow in an incarnation of which nothing counts any more: what made it begin another one was lost.
+    /// It goes on in an incarnation of which nothing counts any more: what made it begin another one was lost.
     pub(super) fn ask_for_incarnation(&self, to: VolumeId, incarnation: u64, effects: &mut Vec<Effect>) {
         let given_up = self.term.as_ref().and_then(|term| term.given_up.get(&to));
         if given_up == Some(&incarnation) {

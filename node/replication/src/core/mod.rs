@@ -204,7 +204,7 @@ impl Core {
             return;
         }
         if !self.is_latest(from, incarnation) {
-            if let Body::Follow { .. } = body {
+            if let Body::Follow { .. } | Body::HeartbeatAck(_) = body {
                 self.ask_for_incarnation(from, incarnation, effects);
             }
             return;
