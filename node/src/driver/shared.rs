@@ -27,6 +27,9 @@ use super::{
     volumes::OpenVolume,
 };
 
+/// More than one copy comes to by itself while it is there, whatever the wall clock does: each is above all that was here before.
+const INCARNATIONS_OF_ONE: u64 = 1_000_000;
+
 /// Copies by shard and volume.
 pub(super) type Replicas = BTreeMap<(ShardId, VolumeId), Arc<Replica>>;
 
@@ -175,9 +178,7 @@ impl Shared {
     }
 
     pub(super) fn recovered_core(&self, volume: VolumeId, recovered: Recovered) -> Core {
-        // Above what a copy that was here before may have come to by itself: that grows far more slowly than the clock.
-        self.incarnations.fetch_max(super::wall_clock_millis() * 1000, Ordering::Relaxed);
-        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
+        let incarnation = self.incarnations.fetch_add(INCARNATIONS_OF_ONE, Ordering::Relaxed) + INCARNATIONS_OF_ONE;
         Core::new(volume, incarnation, self.settings.clone(), Rules::all(), recovered, self.now())
     }
 

@@ -116,7 +116,7 @@ fn pods_with_claims_reach_each_other_by_address_by_service_and_by_name() {
 }
 
 #[test]
-#[ignore = "the suites that make such faults show it too; with --include-ignored"]
+#[ignore = "the suite of lost machines cuts one too; with --include-ignored"]
 fn the_pod_of_a_machine_that_is_cut_off_is_lost_and_comes_back() {
     run(&[], async |cluster| {
         let web = Web::start(cluster, "cluster-cut");
@@ -146,7 +146,6 @@ fn the_pod_of_a_machine_that_is_cut_off_is_lost_and_comes_back() {
 }
 
 #[test]
-#[ignore = "the suites that make such faults show it too; with --include-ignored"]
 fn a_killed_container_and_a_machine_without_power_come_back() {
     run(&[], async |cluster| {
         let web = Web::start(cluster, "cluster-kills");
