@@ -19,7 +19,7 @@ const OUR_PROGRAMS: [&str; 2] = ["kv-node", "QuorumPeerMain"];
 pub struct WorkDirectory {
     path: PathBuf,
     /// Holds the lock of a kept directory.
-    _lock: File,
+    lock: File,
     temporary: Option<TempDir>,
 }
 
@@ -61,7 +61,7 @@ impl WorkDirectory {
             let part = path.join(part);
             fs::create_dir_all(&part).map_err(Error::file("make", &part))?;
         }
-        Ok(Self { path, _lock: lock, temporary })
+        Ok(Self { path, lock, temporary })
     }
 
     /// The directory.
@@ -143,6 +143,16 @@ impl WorkDirectory {
     }
 }
 
+impl Drop for WorkDirectory {
+    /// Closing the file is not enough: a process that another thread is just starting has a copy of the descriptor from
+    /// its fork to its exec, and the lock with it.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(path = %self.path.display(), %error, "the lock of the directory stays until the program ends");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -157,6 +167,18 @@ mod tests {
         assert!(matches!(WorkDirectory::kept(&path), Err(Error::DirectoryInUse { .. })));
         drop(first);
         WorkDirectory::kept(&path).expect("it is free again");
+    }
+
+    /// What a fork leaves in the child until its exec is what a clone of the descriptor is here.
+    #[test]
+    fn a_process_that_is_being_started_does_not_keep_a_directory() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let path = parent.path().join("cluster");
+        let first = WorkDirectory::kept(&path).expect("it is free");
+        let inherited = first.lock.try_clone().expect("a descriptor");
+        drop(first);
+        WorkDirectory::kept(&path).expect("it is free again");
+        drop(inherited);
     }
 
     #[test]
