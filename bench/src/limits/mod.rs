@@ -1,4 +1,4 @@
-//! What the machine can do without any store: one log on its disk, bare messages between its processes. They say how near a store comes.
+//! What the machine can do without any store: logs on its disk, bare messages between its processes. They say how near a store comes.
 
 mod disk;
 mod relay;

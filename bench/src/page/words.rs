@@ -57,7 +57,7 @@ that has most, after a time without requests: etcd maps its database, so most of
 it serves. **Catch-up**: such a node is killed, values of 4 KiB are written, and it is started: until all copies are in sync again \
 (etcd, ZooKeeper: until it has applied what the leader had by then). **Full load for long**: writes of 1 KiB over keys that are all there; *late by early* \
 is mean memory of the last fifth by that of the second; the disk is what all files take, and of it the log that kv keeps in any case (256 MiB for each volume) is \
-not counted against the live data. **Limits**: of the disk, one log whose records in flight are synced together; several logs \
-beside each other may do more. Of the wire, three processes that only send back what they read (a read), or pass it on to another one first and send back what comes from there \
+not counted against the live data. **Limits**: of the disk, one log whose records in flight are synced together, and several logs \
+beside each other, as the volumes of three nodes are here. Of the wire, three processes that only send back what they read (a read), or pass it on to another one first and send back what comes from there \
 (a write), and a client with one connection to each, which shares its messages in flight among them. **Growth**: writes of 100 bytes; more shards than 256 come of splits. kv's own memory is that of its nodes, without the ZooKeeper beside them.
 ";
