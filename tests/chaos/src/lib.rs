@@ -4,6 +4,7 @@
 //! clients ([`load`], [`watches`]) are at work. The [`rule`] says what may be destroyed. In the end everything is healed, and
 //! [`judge`] says what was wrong; [`report`] adds up. Draws are repeated exactly by a seed; processes and their timing are not.
 
+pub mod calm;
 pub mod dead;
 pub mod destroy;
 pub mod history;

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use kv_client::description::ClusterDescription;
 use kv_local::{LocalCluster, Mode, NodeState, in_path};
 use rand::{
     RngExt as _, SeedableRng as _,
@@ -20,16 +19,12 @@ use crate::{
     machine::{self, Machine},
     observe,
     plan::{Fault, Step},
-    rule::{self, Rule},
+    rule::Rule,
     settings::{Settings, one_of},
 };
 
-/// How long a cluster may take to have all its copies before something is destroyed; else that is left out.
-const CALM_WITHIN: Duration = Duration::from_secs(20);
 /// How many times longer than planned faults may begin.
 const LONGER: f64 = 1.5;
-/// A primary removes a copy that does not acknowledge after less than a lease, and asks ZooKeeper for that at once.
-const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Carries out a plan, and heals everything.
 #[derive(Debug)]
@@ -130,6 +125,11 @@ impl<'a> Nemesis<'a> {
             }
             self.journal.write(self.cluster.directory().path())?;
         }
+        self.pass_all().await
+    }
+
+    /// Lets time pass until all faults are healed.
+    pub(crate) async fn pass_all(&mut self) -> Result<()> {
         while let Some(last) = self.active.iter().map(|active| active.until).max() {
             self.pass_until(last).await?;
         }
@@ -153,40 +153,6 @@ impl<'a> Nemesis<'a> {
                     return Ok(());
                 }
             }
-        }
-    }
-
-    /// Waits for the end of all faults, until the cluster has all its copies, and then for so long that no change of a
-    /// configuration can be under way that an earlier fault has caused: one that removes the very copy which is to be kept.
-    pub(crate) async fn calm(&mut self) -> Result<std::result::Result<ClusterDescription, String>> {
-        while let Some(last) = self.active.iter().map(|active| active.until).max() {
-            self.pass_until(last).await?;
-        }
-        let deadline = Instant::now() + CALM_WITHIN;
-        let settled = SETTLED_AFTER.max(self.settings.lease() * 3);
-        let epochs = |description: &ClusterDescription| -> Vec<_> {
-            description.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect()
-        };
-        let mut last: Option<(Instant, Vec<_>)> = None;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let complete = observe::until(self.cluster, left, rule::complete).await;
-            self.look_for_the_dead()?;
-            let description = match complete {
-                Ok((description, _)) => description,
-                Err(why) => return Ok(Err(why)),
-            };
-            self.rule.note(&description);
-            let now = epochs(&description);
-            match &last {
-                Some((since, before)) if *before == now && since.elapsed() >= settled => return Ok(Ok(description)),
-                Some((_, before)) if *before == now => {}
-                _ => last = Some((Instant::now(), now)),
-            }
-            if left.is_zero() {
-                return Ok(Err(format!("configurations go on changing for {CALM_WITHIN:?}")));
-            }
-            self.pause().await;
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long one node may take to describe the cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What the cluster says of itself, asked of the first running node that reaches ZooKeeper.
 ///
@@ -48,19 +48,25 @@ pub async fn until(
 ) -> Result<(ClusterDescription, Duration), String> {
     let started = Instant::now();
     loop {
-        let described = description(cluster).await;
-        let why = match described {
-            Ok(description) => match claim(&description) {
-                Ok(()) => return Ok((description, started.elapsed())),
-                Err(why) => why,
-            },
-            Err(why) => why,
-        };
-        if started.elapsed() >= within {
-            return Err(format!("not within {within:?}: {why}"));
+        match claimed(cluster, &mut claim).await {
+            Ok(description) => return Ok((description, started.elapsed())),
+            Err(why) if started.elapsed() >= within => return Err(late(within, &why)),
+            Err(_) => sleep(LOOK_EVERY).await,
         }
-        sleep(LOOK_EVERY).await;
     }
+}
+
+/// What the cluster says of itself, if it is as claimed.
+pub(crate) async fn claimed(
+    cluster: &mut LocalCluster,
+    claim: &mut impl FnMut(&ClusterDescription) -> Result<(), String>,
+) -> Result<ClusterDescription, String> {
+    let description = description(cluster).await?;
+    claim(&description).map(|()| description)
+}
+
+pub(crate) fn late(within: Duration, why: &str) -> String {
+    format!("not within {within:?}: {why}")
 }
 
 /// Waits until all nodes are there and ready, and every shard has all its copies and is served by its home.

@@ -157,10 +157,9 @@ impl Round {
         let only: Vec<_> = drawn.filter(|fault| self.only.is_empty() || self.only.contains(fault)).collect();
         let plan = plan::draw(self.seed, Duration::from_secs(settings.seconds), &only);
         let mut nemesis = Nemesis::new(&mut cluster, settings, machine, small);
-        let done = nemesis.run(&plan).await;
+        nemesis.run(&plan).await?;
+        let recovered = nemesis.whole(RECOVERED_WITHIN).await?;
         let (journal, mut failures) = (nemesis.journal, nemesis.failures);
-        done?;
-        let recovered = observe::until_whole(&mut cluster, RECOVERED_WITHIN).await.map(|(_, took)| took);
         if recovered.is_ok() {
             sleep(UNDISTURBED).await;
         }
