@@ -21,7 +21,7 @@ pub struct Entry {
     pub healed_millis: Option<u64>,
     /// Why it was not begun: it can't be done on this machine, or the rule forbids it.
     pub skipped: Option<String>,
-    /// Whether no other fault was under way when it began.
+    /// Whether no other fault was under way when it began, and all copies were in sync.
     pub alone: bool,
     /// Shards that the node served when it was killed, if it was asked.
     pub served: Vec<u64>,

@@ -19,7 +19,7 @@ use crate::{
     machine::{self, Machine},
     observe,
     plan::{Fault, Step},
-    rule::Rule,
+    rule::{self, Rule},
     settings::{Settings, one_of},
 };
 
@@ -108,7 +108,8 @@ impl<'a> Nemesis<'a> {
             }
             next = (next + step.after).max(Instant::now());
             self.pass_until(next).await?;
-            let alone = self.active.is_empty();
+            // What was healed, or was not begun after all, may have left copies that are still to come into sync.
+            let alone = self.active.is_empty() && observe::claimed(self.cluster, &mut rule::complete).await.is_ok();
             let entry = self.journal.begin(step.fault, alone);
             let mut random = SmallRng::seed_from_u64(step.seed);
             let begun = if step.fault.is_destructive() {

@@ -1,6 +1,6 @@
 //! The connection that this node dials to another.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use kv_proto::v1::{self, replica_client::ReplicaClient};
 use kv_types::{Folder, NodeName};
@@ -50,9 +50,13 @@ pub(super) async fn dial(shared: Arc<Shared>, peer: NodeName, address: String) {
         match connect(&address, shared.lease()).await {
             Ok(channel) => {
                 debug!(%peer, address, "connected");
-                pause = PAUSE;
-                if let Err(why) = run(&shared, &peer, channel).await {
+                let (heard, why) = run(&shared, &peer, channel).await;
+                // Where something accepts connections for a node that is not there, each of them fails without a word.
+                if heard {
+                    pause = PAUSE;
                     info!(%peer, address, why, "connection to a node has ended");
+                } else {
+                    debug!(%peer, address, why, "connection to a node has failed");
                 }
                 shared.peers.connected_up(&peer, None);
                 link_lost(&shared, &peer);
@@ -64,7 +68,19 @@ pub(super) async fn dial(shared: Arc<Shared>, peer: NodeName, address: String) {
     }
 }
 
-async fn run(shared: &Arc<Shared>, peer: &NodeName, channel: Channel) -> Result<(), String> {
+/// Until the connection ends: whether the peer was heard on it, and why it ended.
+async fn run(shared: &Arc<Shared>, peer: &NodeName, channel: Channel) -> (bool, String) {
+    let mut heard = false;
+    let Err(why) = serve(shared, peer, channel, &mut heard).await;
+    (heard, why)
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    peer: &NodeName,
+    channel: Channel,
+    heard: &mut bool,
+) -> Result<Infallible, String> {
     // Both ends send heartbeats every tenth of a lease: silence means that the connection is dead, whatever TCP says.
     let silence = shared.lease() * 3;
     let (queue, receiver) = mpsc::channel(QUEUE);
@@ -81,6 +97,7 @@ async fn run(shared: &Arc<Shared>, peer: &NodeName, channel: Channel) -> Result<
         {
             return Err(format!("{} answers at its address", hello.node));
         }
+        *heard = true;
         if let Some(queue) = queue.take() {
             shared.peers.connected_up(peer, Some(queue));
             link_lost(shared, peer);
