@@ -11,6 +11,7 @@ use super::MESSAGE_BYTES;
 use crate::{
     error::Result,
     report::{Bound, Limit, Resource},
+    system::NODES,
     workload::Operation,
 };
 
@@ -18,8 +19,8 @@ const BLOCK: usize = 4096;
 /// A file that is written before, as this store's log prepares its segments. At its end it is begun anew.
 const PREPARED_BYTES: usize = 16 << 20;
 
-/// As many logs as three nodes have volumes, and in how many of them each put is written.
-const LOGS: usize = 6;
+/// One for each of the nodes' volumes, and in how many of them each put is written.
+const LOGS: usize = 2 * NODES;
 const LOGS_OF_A_PUT: usize = 2;
 
 /// Blocks.

@@ -21,6 +21,8 @@ pub(super) const MAX_FRAME: usize = 64 << 20;
 /// Pauses between attempts to dial, growing from the first to the second.
 const PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// Different reasons for which connections end that are told until the peer is heard again.
+const MOST_TOLD: usize = 8;
 
 /// A connection to a node, for links and snapshots. The one place where nodes are dialled.
 pub(in crate::driver) async fn connect(address: &str, limit: Duration) -> Result<Channel, String> {
@@ -46,17 +48,20 @@ pub(super) fn hello(shared: &Shared) -> v1::NodeHello {
 /// Keeps a connection to `peer`, until it is aborted.
 pub(super) async fn dial(shared: Arc<Shared>, peer: NodeName, address: String) {
     let mut pause = PAUSE;
+    let mut told = Vec::new();
     loop {
         match connect(&address, shared.lease()).await {
             Ok(channel) => {
                 debug!(%peer, address, "connected");
                 let (heard, why) = run(&shared, &peer, channel).await;
-                // Where something accepts connections for a node that is not there, each of them fails without a word.
                 if heard {
                     pause = PAUSE;
+                    told.clear();
+                }
+                if is_news(&mut told, &why) {
                     info!(%peer, address, why, "connection to a node has ended");
                 } else {
-                    debug!(%peer, address, why, "connection to a node has failed");
+                    debug!(%peer, address, why, "connection to a node has ended again");
                 }
                 shared.peers.connected_up(&peer, None);
                 link_lost(&shared, &peer);
@@ -66,6 +71,16 @@ pub(super) async fn dial(shared: Arc<Shared>, peer: NodeName, address: String) {
         sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }
+}
+
+/// Whether this has not been told since the peer was last heard. Where something accepts connections for a node that is not there, each
+/// of them fails, in a few ways; a refusal, such as for another version, must not be lost among them.
+fn is_news(told: &mut Vec<String>, why: &str) -> bool {
+    let news = told.len() < MOST_TOLD && !told.iter().any(|before| before == why);
+    if news {
+        told.push(why.to_owned());
+    }
+    news
 }
 
 /// Until the connection ends: whether the peer was heard on it, and why it ended.
@@ -105,5 +120,20 @@ async fn serve(
         shared.note_sizes(super::heartbeat::sizes(frame.heartbeat.as_ref()));
         shared.peers.heard(peer, true, shared.now(), frame.heartbeat);
         deliver(shared, frame.messages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_once_and_only_so_many() {
+        let mut told = Vec::new();
+        assert!(is_news(&mut told, "reset"));
+        assert!(!is_news(&mut told, "reset"));
+        assert!(is_news(&mut told, "kv-1 speaks wire version 2"));
+        let more = (0..100).filter(|number| is_news(&mut told, &number.to_string())).count();
+        assert_eq!(more + 2, MOST_TOLD);
     }
 }
