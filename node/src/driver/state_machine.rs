@@ -231,7 +231,8 @@ fn write_session_change(space: Space, shard: ShardId, change: &Change, batch: &m
         Change::PutResult { session, number, result } => {
             batch.put(rows::result_key(space, shard, *session, *number), encode_result(result));
         }
-        Change::DropResult { session, number } => batch.delete(rows::result_key(space, shard, *session, *number)),
+        // Kept once: a number that was dropped is not taken again.
+        Change::DropResult { session, number } => batch.delete_only(rows::result_key(space, shard, *session, *number)),
         _ => {}
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn run(open: impl Fn() -> Arc<dyn Table>) {
     keys_that_are_none_are_refused(&*open());
     scans_are_bounded_and_ordered(&*open());
     snapshots_stay_as_they_were(&*open());
+    rows_that_were_put_once_are_deleted(&*open());
     ranges_are_deleted(&*open());
     sizes_are_about_right(&*open());
     sizes_of_many_ranges_add_up(&*open());
@@ -109,6 +110,28 @@ fn snapshots_stay_as_they_were(table: &dyn Table) {
     drop(second);
     assert_eq!(keys(under_way), ["a", "c"]);
     assert_eq!(keys(table.scan(&KeyRange::all(), Direction::Forward)), ["b"]);
+}
+
+fn rows_that_were_put_once_are_deleted(table: &dyn Table) {
+    let delete = |key: &'static str| {
+        let mut batch = Batch::default();
+        batch.delete_only(key);
+        table.write(batch).unwrap();
+    };
+    table.write(batch(&[("a", Some("1")), ("b", Some("1"))])).unwrap();
+    table.flush().unwrap();
+    table.write(batch(&[("c", Some("1"))])).unwrap();
+    let before = table.snapshot();
+    delete("a");
+    delete("c");
+    table.write(batch(&[("c", Some("2"))])).unwrap();
+    delete("c");
+    assert_eq!(keys(table.scan(&KeyRange::all(), Direction::Forward)), ["b"], "on the disk and in memory");
+    table.flush().unwrap();
+    table.write(batch(&[("b", None), ("b", Some("2"))])).unwrap();
+    delete("b");
+    assert_eq!(table.get(b"b").unwrap(), None, "an older row is still hidden");
+    assert_eq!(keys(before.scan(&KeyRange::all(), Direction::Forward)), ["a", "b", "c"], "a snapshot has them all");
 }
 
 fn ranges_are_deleted(table: &dyn Table) {
@@ -216,6 +239,8 @@ fn readers_see_whole_batches(table: &Arc<dyn Table>) {
 fn agrees_with_a_map(table: &dyn Table, seed: u64) {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut model = Model::new();
+    // How often a row was put since it was last deleted.
+    let mut puts: BTreeMap<Bytes, usize> = BTreeMap::new();
     let mut snapshots: Vec<(Model, Box<dyn Snapshot>)> = Vec::new();
     let key = |random: &mut Xoshiro256PlusPlus| Bytes::from(format!("{:03}", random.random_range(0..200_u32)));
     for step in 0..100 {
@@ -230,6 +255,7 @@ fn agrees_with_a_map(table: &dyn Table, seed: u64) {
                 let deleted = KeyRange { start: from.clone(), end: Some(Bytes::from([&from[..], b"5"].concat())) };
                 table.delete_range(&deleted).unwrap();
                 model.retain(|key, _| !deleted.contains(key));
+                puts.retain(|key, _| !deleted.contains(key));
             }
             _ => {
                 let mut changes = Batch::default();
@@ -237,10 +263,14 @@ fn agrees_with_a_map(table: &dyn Table, seed: u64) {
                     let key = key(&mut random);
                     if random.random_range(0..3) == 0 {
                         model.remove(&key);
-                        changes.delete(key);
+                        match puts.remove(&key) {
+                            Some(1) => changes.delete_only(key),
+                            _ => changes.delete(key),
+                        }
                     } else {
                         let value = Bytes::from(vec![step; random.random_range(0..300)]);
                         model.insert(key.clone(), value.clone());
+                        *puts.entry(key.clone()).or_default() += 1;
                         changes.put(key, value);
                     }
                 }

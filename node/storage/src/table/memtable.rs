@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     ops::Bound,
     sync::{
         RwLock,
@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use kv_types::KeyRange;
 
-use super::{Batch, Direction};
+use super::{Batch, Change, Direction};
 use crate::{read, write};
 
 /// A row's share of memory beyond its key and value, in bytes.
@@ -34,29 +34,44 @@ struct Versions {
     value: Option<Bytes>,
     /// Ascending.
     older: Vec<(BatchNumber, Option<Bytes>)>,
+    /// It began with a value: no older one lies below that a deletion would have to hide.
+    first: bool,
+}
+
+/// What a version counts in memory.
+fn row_bytes(key: &Bytes, value: Option<&Bytes>) -> u64 {
+    OVERHEAD + (key.len() + value.map_or(0, Bytes::len)) as u64
 }
 
 impl Memtable {
     /// Applies `batch`. `snapshot`: the newest one that is open, if any.
     pub(super) fn apply(&self, batch: Batch, number: BatchNumber, snapshot: Option<BatchNumber>) {
-        let mut added = 0;
+        let (mut added, mut freed) = (0, 0);
         let mut rows = write(&self.rows);
-        for (key, value) in batch.changes {
-            added += OVERHEAD + key.len() as u64 + value.as_ref().map_or(0, |value| value.len() as u64);
+        for (key, change) in batch.changes {
+            let only = change == Change::DeleteOnly;
+            let value = if let Change::Put(value) = change { Some(value) } else { None };
+            added += row_bytes(&key, value.as_ref());
             match rows.entry(key) {
-                std::collections::btree_map::Entry::Vacant(vacant) => {
-                    vacant.insert(Versions { batch: number, value, older: Vec::new() });
+                Entry::Vacant(vacant) => {
+                    let first = value.is_some();
+                    vacant.insert(Versions { batch: number, value, older: Vec::new(), first });
                 }
-                std::collections::btree_map::Entry::Occupied(mut occupied) => {
+                Entry::Occupied(mut occupied) => {
+                    let before = row_bytes(occupied.key(), occupied.get().value.as_ref());
                     let versions = occupied.get_mut();
+                    let seen = versions.batch < number && snapshot.is_some_and(|open| open >= versions.batch);
+                    if only && !seen && versions.first && versions.older.is_empty() {
+                        freed += before + row_bytes(occupied.key(), None);
+                        occupied.remove();
+                        continue;
+                    }
                     let previous = std::mem::replace(&mut versions.value, value);
-                    if versions.batch < number && snapshot.is_some_and(|open| open >= versions.batch) {
+                    if seen {
                         versions.older.push((versions.batch, previous));
                     } else {
-                        let freed = occupied.key().len() as u64 + previous.map_or(0, |value| value.len() as u64);
-                        added = added.saturating_sub(OVERHEAD + freed);
+                        freed += before;
                     }
-                    let versions = occupied.get_mut();
                     versions.batch = number;
                     if snapshot.is_none() {
                         versions.older = Vec::new();
@@ -64,7 +79,9 @@ impl Memtable {
                 }
             }
         }
+        drop(rows);
         self.bytes.fetch_add(added, Ordering::Relaxed);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// About how many bytes it takes.
@@ -153,4 +170,31 @@ fn take<T>(mut items: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
     let taken: Vec<T> = items.by_ref().take(limit).collect();
     let exhausted = taken.len() < limit;
     (taken, exhausted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_was_put_once_and_deleted_takes_nothing() {
+        let table = Memtable::default();
+        let of = |change: fn(&mut Batch)| {
+            let mut batch = Batch::default();
+            change(&mut batch);
+            batch
+        };
+        table.apply(of(|batch| batch.put("stays", "1")), 1, None);
+        let bytes = table.bytes();
+        table.apply(of(|batch| batch.put("goes", "12345")), 2, None);
+        assert!(table.bytes() > bytes);
+        table.apply(of(|batch| batch.delete_only("goes")), 3, Some(1));
+        assert_eq!((table.bytes(), table.get(b"goes", 3)), (bytes, None));
+
+        table.apply(of(|batch| batch.put("seen", "1")), 4, None);
+        table.apply(of(|batch| batch.delete_only("seen")), 5, Some(4));
+        assert_eq!((table.get(b"seen", 4), table.get(b"seen", 5)), (Some(Some("1".into())), Some(None)));
+        table.apply(of(|batch| batch.delete_only("below")), 6, None);
+        assert_eq!(table.get(b"below", 6), Some(None), "it may lie on the disk");
+    }
 }

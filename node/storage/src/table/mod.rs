@@ -195,7 +195,16 @@ pub(crate) enum TableEvent {
 /// Changes that are made at once; of several to one key the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    changes: Vec<(Bytes, Option<Bytes>)>,
+    changes: Vec<(Bytes, Change)>,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Put(Bytes),
+    Delete,
+    /// As `Delete`, of a row that was put once.
+    DeleteOnly,
 }
 
 impl Batch {
@@ -207,12 +216,18 @@ impl Batch {
 
     /// Sets a row.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes.push((key.into(), Some(value.into())));
+        self.changes.push((key.into(), Change::Put(value.into())));
     }
 
     /// Deletes a row.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
-        self.changes.push((key.into(), None));
+        self.changes.push((key.into(), Change::Delete));
+    }
+
+    /// Deletes a row that was put once and not again since it was last deleted. One that has not left memory yet leaves nothing behind
+    /// then, not even the mark that it is deleted (RocksDB's `SingleDelete`).
+    pub fn delete_only(&mut self, key: impl Into<Bytes>) {
+        self.changes.push((key.into(), Change::DeleteOnly));
     }
 
     /// Number of changes.
@@ -238,7 +253,10 @@ impl Batch {
     /// What `key` becomes: `None` if the batch says nothing of it, `Some(None)` if it is deleted.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        self.changes.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value.as_ref())
+        self.changes.iter().rev().find(|(of, _)| of == key).map(|(_, change)| match change {
+            Change::Put(value) => Some(value),
+            Change::Delete | Change::DeleteOnly => None,
+        })
     }
 }
 
