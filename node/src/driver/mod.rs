@@ -143,6 +143,7 @@ impl Driver {
     /// Hands over what was submitted since the last call. Call it after a run of submits, without waiting in between.
     pub fn flush(&self) {
         let dirty = std::mem::take(&mut *self.shared.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+        let _held = self.shared.hold();
         for replica in dirty {
             replica.flush(&self.shared);
         }

@@ -150,6 +150,11 @@ impl Shared {
         self.volumes.iter().find(|volume| volume.id == id)
     }
 
+    /// While the result lives, what several copies hand to a volume's log makes one group.
+    pub(super) fn hold(&self) -> [kv_storage::Held<'_>; 2] {
+        self.volumes.each_ref().map(|volume| volume.volume.hold())
+    }
+
     /// The manager makes the routes anew.
     pub(super) fn routes_changed(&self) {
         self.changed.notify_one();

@@ -36,7 +36,9 @@ mod volume;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use log::{Birth, LATENCY_CLASSES, LogStats, Misfit, ReadError, Refused, ReplicaState, SEGMENT_FORMAT, Ticket};
+pub use log::{
+    Birth, Held, LATENCY_CLASSES, LogStats, Misfit, ReadError, Refused, ReplicaState, SEGMENT_FORMAT, Ticket,
+};
 pub use rows::Space;
 pub use table::{Batch, Direction, Pressure, Snapshot, Table, TableError};
 pub use volume::{

@@ -213,6 +213,7 @@ fn link_lost(shared: &Arc<Shared>, peer: &NodeName) {
 
 /// Gives the messages of a frame to the copies that they are for.
 fn deliver(shared: &Arc<Shared>, messages: Vec<v1::ReplicaMessage>) {
+    let _held = shared.hold();
     for message in messages {
         match wire::decode(message) {
             Ok((shard, message)) => {

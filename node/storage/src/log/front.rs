@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, RwLock},
+    sync::{Condvar, Mutex, MutexGuard, RwLock},
 };
 
 use kv_types::{Entry, EpochHistory, Seq, ShardId};
@@ -34,6 +34,8 @@ struct Inner {
     queue: VecDeque<(Ticket, Record)>,
     queue_bytes: usize,
     last_ticket: Ticket,
+    /// How many [`Held`] there are: the writer is not woken.
+    held: usize,
     stopped: Option<String>,
 }
 
@@ -59,6 +61,7 @@ impl Front {
             queue: VecDeque::new(),
             queue_bytes: 0,
             last_ticket: Ticket(0),
+            held: 0,
             stopped: None,
         };
         Self {
@@ -104,8 +107,7 @@ impl Front {
             queue.push_back((*last_ticket, Record::Entry(shard, entry.clone())));
         }
         let ticket = *last_ticket;
-        drop(inner);
-        self.work.notify_one();
+        self.wake(inner);
         Ok(ticket)
     }
 
@@ -123,9 +125,21 @@ impl Front {
         let ticket = inner.last_ticket;
         inner.queue_bytes += record.len();
         inner.queue.push_back((ticket, record));
-        drop(inner);
-        self.work.notify_one();
+        self.wake(inner);
         Ok(ticket)
+    }
+
+    pub(super) fn hold(&self) -> Held<'_> {
+        lock(&self.inner).held += 1;
+        Held(self)
+    }
+
+    fn wake(&self, inner: MutexGuard<'_, Inner>) {
+        let wake = inner.held == 0;
+        drop(inner);
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Waits for records. Empty when the log has been stopped and all is written.
@@ -208,6 +222,23 @@ impl Front {
         let queued = lock(&self.inner).queue_bytes;
         let (used, _) = read(&self.index).used();
         self.counters.read(queued as u64, used)
+    }
+}
+
+/// While it lives, what is handed over does not wake the writer of the log: one group is made of it, and not one of its beginning and
+/// one of the rest. A writer that is awake takes what there is. To be held for as long as handing over takes, and no longer.
+pub struct Held<'a>(&'a Front);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.0.inner);
+        inner.held -= 1;
+        let waits = !inner.queue.is_empty();
+        drop(inner);
+        // Whoever else holds it has not handed over all of theirs, but they may wait for this.
+        if waits {
+            self.0.work.notify_one();
+        }
     }
 }
 

@@ -35,6 +35,7 @@ use kv_types::{Entry, EntryId, EpochHistory, Seq, ShardId, VolumeId};
 
 use crate::{Space, VolumeEvent, disk::Disk, lock};
 use front::Front;
+pub use front::Held;
 use keeper::Keeper;
 use writer::Writer;
 
@@ -133,6 +134,10 @@ impl Log {
 
     pub(crate) fn append(&self, shard: ShardId, entries: &[Entry]) -> Result<Ticket, Refused> {
         self.front.append(shard, entries)
+    }
+
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.front.hold()
     }
 
     pub(crate) fn truncate(&self, shard: ShardId, last_kept: Seq) -> Result<Ticket, Refused> {

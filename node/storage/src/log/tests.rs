@@ -1,3 +1,5 @@
+use std::{thread, time::Duration};
+
 use kv_types::{EntryId, Epoch, EpochHistory, Seq, ShardId};
 
 use super::{
@@ -56,6 +58,28 @@ fn what_does_not_continue_the_log_is_refused() {
     assert!(matches!(log.append(A, &[entry(3, 3, 0), entry(3, 5, 0)]), Err(Refused::Misfit(_))));
     assert_eq!(log.history(A).unwrap().last(), EntryId::new(3, 2), "a refused call changes nothing");
     assert!(matches!(log.read(B, Seq(1), 1), Err(ReadError::UnknownShard(B))));
+}
+
+#[test]
+fn what_is_handed_over_together_is_one_group() {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let running = started(&SimulatedDisk::new(0));
+    let together = (1..=200).any(|seq| {
+        // The writer sleeps by now, most of the times.
+        thread::sleep(PAUSE);
+        let before = running.log.stats();
+        let (held, other) = (running.log.hold(), running.log.hold());
+        running.log.append(A, &[entry(1, seq, 10)]).unwrap();
+        thread::sleep(PAUSE);
+        let last = running.log.append(B, &[entry(1, seq, 10)]).unwrap();
+        drop(held);
+        assert!(running.durable(last), "nobody waits for what another one holds");
+        drop(other);
+        let after = running.log.stats();
+        assert_eq!(after.records - before.records, 2);
+        after.syncs - before.syncs == 1
+    });
+    assert!(together);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
     LogStats, ReadError, Refused, ReplicaState, Table, Ticket,
     disk::RealDisk,
     lock,
-    log::{Log, Replay},
+    log::{Held, Log, Replay},
     rows,
     table::{LsmTable, TableEvent, TableStats},
 };
@@ -152,6 +152,12 @@ impl Volume {
             if of_copy.is_some_and(|of_copy| recovery::is_stale(space, of_copy)) { Seq(0) } else { applied.seq }
         };
         self.log.start(&(Arc::new(move |event| relay.tell(event)) as _), Box::new(persisted))
+    }
+
+    /// What is handed over while the result lives is written in one group.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        self.log.hold()
     }
 
     /// Appends entries; all or none. The order of the calls is the order in the log. An entry at or below the last seq
