@@ -9,6 +9,10 @@ use kv_node::{
     telemetry,
 };
 
+/// glibc's stands still for up to 100 ms when a memtable of some hundred thousand rows is dropped (`malloc_consolidate`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let config = match ValidatedConfig::from_arguments(Arguments::parse()) {
         Ok(config) => config,

@@ -36,7 +36,7 @@ impl Default for VolumeOptions {
             segment_bytes: 64 << 20,
             log_retention: 256 << 20,
             max_log_retention: 1 << 30,
-            entry_cache_bytes: 32 << 20,
+            entry_cache_bytes: 16 << 20,
             queue_bytes: 32 << 20,
             memtable_bytes: 16 << 20,
             idle_flush: Duration::from_secs(10),
