@@ -97,9 +97,8 @@ impl Changes {
 
     /// `sync`, then read.
     pub(crate) async fn quorum_read(&self, shard: ShardId) -> Result<Versioned<ShardConfig>> {
-        self.session.sync().await?;
         let path = self.session.layout().path(&Key::Shard(shard));
-        let Some(node) = self.session.read(&path).await? else {
+        let Some(node) = self.session.read_synced(&path).await? else {
             // A shard is never removed. Who takes it for gone would throw its copies away.
             if self.view.borrow().shards.contains_key(&shard) {
                 return Err(Error::Malformed { path, reason: "it has vanished".into() });

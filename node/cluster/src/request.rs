@@ -96,12 +96,19 @@ impl Session {
     /// The znode, or `None` if there is none. May be stale unless [`Self::sync`] came first.
     pub(crate) async fn read(&self, path: &str) -> Result<Option<Node>> {
         let owned = path.to_owned();
-        let answer = self.call(path, |client| async move { client.get_data(&owned).await }).await;
-        match answer {
-            Ok((data, stat)) => Ok(Some(Node { data, stat })),
-            Err(Error::Refused { source: ZkError::NoNode, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        found(self.call(path, |client| async move { client.get_data(&owned).await }).await)
+    }
+
+    /// [`Self::sync`] and [`Self::read`] in one go: ZooKeeper carries out a session's requests in their order, so the second need not wait
+    /// for the first one's answer.
+    pub(crate) async fn read_synced(&self, path: &str) -> Result<Option<Node>> {
+        let owned = path.to_owned();
+        let asked = self.call(path, |client| async move {
+            let (synced, read) = (client.sync(&owned), client.get_data(&owned));
+            synced.await?;
+            read.await
+        });
+        found(asked.await)
     }
 
     /// Like [`Self::read`] for many, in the same order.
@@ -151,5 +158,14 @@ impl Session {
             client.mkdir(&owned, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await
         })
         .await
+    }
+}
+
+/// What was read, or `None` if there is no such znode.
+fn found(answer: Result<(Vec<u8>, Stat)>) -> Result<Option<Node>> {
+    match answer {
+        Ok((data, stat)) => Ok(Some(Node { data, stat })),
+        Err(Error::Refused { source: ZkError::NoNode, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
