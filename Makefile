@@ -40,13 +40,21 @@ demo: build ## Shows election, copies, failover and recovery on a real ZooKeeper
 shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: ARGS="--nodes 3")
 	$(TARGET)/debug/kv-local $(ARGS)
 
-# One build for all: it makes the programs too, since their packages have tests of programs. What Kubernetes needs is made beside the
-# tests that don't need it; a suite that comes sooner waits for it, and says what went wrong with it.
+# One build for all: it makes the programs too, since their packages have tests of programs. The suites on Kubernetes mostly wait: they
+# run beside the others, and what they say comes afterwards.
 .PHONY: test
-test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper
-	$(CARGO) test --workspace --locked --no-run
-	{ test -n "$$KUBECONFIG" || nice -n 19 $(KUBE) prepare > $(TARGET)/kube-prepare.log 2>&1; } & \
-	$(CARGO) test --workspace --locked; code=$$?; wait; $(KUBE) down && exit $$code
+test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper, Kubernetes
+	$(CARGO) test --workspace --locked --no-run --lib --bins --tests --test kubernetes
+	$(MAKE) --no-print-directory kube-test > $(TARGET)/kube-test.log 2>&1 & suites=$$!; trap "kill $$suites" INT TERM; \
+	$(CARGO) test --workspace --locked --no-fail-fast; others=$$?; \
+	echo "the suites on Kubernetes ($(TARGET)/kube-test.log):"; wait $$suites; suites=$$?; cat $(TARGET)/kube-test.log; \
+	test $$others = 0 && exit $$suites
+
+.PHONY: kube-test
+kube-test: ## Runs the suites on Kubernetes alone (KV_KUBERNETES_FULL=1: at their full extent)
+	$(CARGO) test --workspace --locked --test kubernetes --no-run
+	-test -n "$$KUBECONFIG" || $(KUBE) prepare
+	$(CARGO) test --workspace --locked --test kubernetes -- --nocapture --test-threads 3; code=$$?; $(KUBE) down && exit $$code
 
 .PHONY: test-fast
 test-fast: ## Runs the tests that start no servers
@@ -55,7 +63,7 @@ test-fast: ## Runs the tests that start no servers
 .PHONY: lint
 lint: ## Checks formatting, compiler warnings and clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --test kubernetes --locked -- -D warnings
 
 .PHONY: bench
 bench: bench-build ## Measures this store, etcd and ZooKeeper side by side (Go, Java; an hour and a half; ARGS="--systems kv,etcd --workloads put,get")

@@ -16,10 +16,16 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     history::{Counts, Recorded, Recorder},
     ledger::key_in,
+    wait,
 };
 
 /// Pause of each client between two operations: keeps histories short enough to be judged in seconds.
 const PAUSE: Duration = Duration::from_millis(4);
+
+/// A history of fewer answers says nothing.
+const ENOUGH: usize = 500;
+/// So many come within this time, whatever else the machine does.
+const ENOUGH_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who does it: a client, and the keys that it uses.
 pub type Worker = (Client, Vec<Vec<u8>>);
@@ -83,16 +89,20 @@ impl Workload {
         unread
     }
 
-    /// Ends it, reads every key once more, and has the history judged.
+    /// Ends it as soon as enough was answered, reads every key once more, and has the history judged.
     ///
     /// # Panics
-    /// If it is not linearizable, or so little was answered that it says nothing.
+    /// If it is not linearizable, or so little is answered that it says nothing.
     pub async fn finish(mut self, client: &Client) -> Counts {
+        wait::until("enough is answered to be judged", ENOUGH_WITHIN, async || {
+            let counts = self.recorder.counts();
+            if counts.answered > ENOUGH { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
         let unread = self.stop(client).await;
         assert!(unread.is_empty(), "{unread:?} can't be read");
         let counts = self.recorder.counts();
         eprintln!("operations: {counts:?}");
-        assert!(counts.answered > 500, "too little was answered to be judged: {counts:?}");
         self.recorder.assert_linearizable();
         counts
     }

@@ -13,7 +13,7 @@ fn a_small_cluster_survives_what_a_seed_draws() {
         let round = Round { seed: SEED, size: Size::Small, seconds: None, only: Vec::new(), directory };
         let report = Box::pin(round.run()).await.unwrap_or_else(|error| panic!("{error}"));
         let done: usize = report.operations.values().map(|counts| counts.done).sum();
-        assert!(done > 1_000, "too little was answered to be judged: {:?}", report.operations);
+        assert!(done > 500, "too little was answered to be judged: {:?}", report.operations);
         let files = round.files();
         let report = Report::of(vec![report]);
         eprintln!("{}", report.text());

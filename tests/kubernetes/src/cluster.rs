@@ -1,7 +1,9 @@
 use std::{
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +28,15 @@ const KUBECONFIG: &str = "KUBECONFIG";
 const NODES_READY_WITHIN: Duration = Duration::from_secs(60);
 const READY_NODES: &str = r#"jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
 
+/// Whether a suite shares the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// No other suite has it meanwhile.
+    Alone,
+    /// Those may use it too that say the same.
+    Others,
+}
+
 /// A Kubernetes cluster: the one of this source tree on this machine, or the one that `KUBECONFIG` names.
 ///
 /// That of this machine goes on when the program ends that has started it, until [`Self::stop`].
@@ -34,28 +45,38 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     /// `None`: it is another one's.
     pub(crate) own: Option<Layout>,
-    /// One suite at a time, and nobody else who starts or stops it.
-    _alone: Option<File>,
+    /// Nobody starts or stops it meanwhile.
+    _lock: Option<File>,
 }
 
 impl Cluster {
-    /// For a suite: the cluster that `KUBECONFIG` names, or that of this machine, started if it doesn't run. No other suite
-    /// has it until this is dropped.
+    /// For a suite: the cluster that `KUBECONFIG` names, or that of this machine, started if it doesn't run.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where there is none and none can be made; else if it can't be started.
-    pub fn shared() -> Result<Self> {
+    pub fn of_a_suite(company: Company) -> Result<Self> {
+        let layout = Layout::of_this_tree()?;
         if let Some(kubeconfig) = std::env::var_os(KUBECONFIG).filter(|file| !file.is_empty()) {
-            let lock = Some(alone(&Layout::of_this_tree()?)?);
-            return Ok(Self { kubeconfig: kubeconfig.into(), own: None, _alone: lock });
+            let lock = Some(if company == Company::Alone { alone(&layout)? } else { beside_others(&layout)? });
+            return Ok(Self { kubeconfig: kubeconfig.into(), own: None, _lock: lock });
         }
-        Self::start(&Layout::of_this_tree()?)
+        if company == Company::Alone {
+            return Self::start(&layout);
+        }
+        let lock = beside_others(&layout)?;
+        check_holder(&layout)?;
+        if is_running(&layout) {
+            return Ok(Self { _lock: Some(lock), ..Self::of(&layout) });
+        }
+        drop(lock);
+        drop(Self::start(&layout)?);
+        Ok(Self { _lock: Some(beside_others(&layout)?), ..Self::of(&layout) })
     }
 
-    /// That of a tree, started if it doesn't run.
+    /// That of a tree, started if it doesn't run. Nobody else uses it until this is dropped.
     ///
     /// # Errors
-    /// [`Error::HeldElsewhere`], or as [`Self::shared`].
+    /// [`Error::HeldElsewhere`], or as [`Self::of_a_suite`].
     pub fn start(layout: &Layout) -> Result<Self> {
         tools::install()?;
         let lock = alone(layout)?;
@@ -69,7 +90,7 @@ impl Cluster {
             write_file(Path::new(HOLDER), layout.tree().as_os_str().as_encoded_bytes())?;
             step("Kubernetes is up", || start_everything(layout))?;
         }
-        Ok(Self { _alone: Some(lock), ..Self::of(layout) })
+        Ok(Self { _lock: Some(lock), ..Self::of(layout) })
     }
 
     /// That of a tree, which runs already. Others may use it too.
@@ -144,7 +165,7 @@ impl Cluster {
     }
 
     fn of(layout: &Layout) -> Self {
-        Self { kubeconfig: layout.kubeconfig(), own: Some(layout.clone()), _alone: None }
+        Self { kubeconfig: layout.kubeconfig(), own: Some(layout.clone()), _lock: None }
     }
 
     fn program(&self, name: &str) -> Command {
@@ -196,6 +217,9 @@ fn start_everything(layout: &Layout) -> Result<()> {
 
 /// All at once: each image goes to all machines side by side.
 fn load_images(layout: &Layout, images: &[Image]) -> Result<()> {
+    /// One makes an archive, and the next finds it made.
+    static ONE_BY_ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for image in images {
         let archive = &image.archive(layout)?;
         step(&format!("gave {} to the machines", image.name()), || {
@@ -244,16 +268,29 @@ fn tear_down(layout: &Layout) -> Result<()> {
     remove_folder(&layout.run())
 }
 
-/// The lock of those who use a tree's cluster.
+/// The lock of those who use a tree's cluster, for one of them.
 fn alone(layout: &Layout) -> Result<File> {
+    locked(layout, File::try_lock, File::lock)
+}
+
+/// The same for those who may use it at the same time.
+fn beside_others(layout: &Layout) -> Result<File> {
+    locked(layout, File::try_lock_shared, File::lock_shared)
+}
+
+fn locked(
+    layout: &Layout,
+    try_lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
+    lock: impl Fn(&File) -> io::Result<()>,
+) -> Result<File> {
     make_folder(&layout.cache())?;
     let path = layout.cache().join("lock");
-    let lock = File::create(&path).map_err(Error::file("make", &path))?;
-    if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
-        say("waiting for another program that uses the cluster");
-        lock.lock().map_err(Error::file("lock", &path))?;
+    let file = File::create(&path).map_err(Error::file("make", &path))?;
+    if matches!(try_lock(&file), Err(TryLockError::WouldBlock)) {
+        say("waiting for others who use the cluster");
+        lock(&file).map_err(Error::file("lock", &path))?;
     }
-    Ok(lock)
+    Ok(file)
 }
 
 fn check_holder(layout: &Layout) -> Result<()> {

@@ -1,9 +1,15 @@
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use kv_tests::wait;
 use serde_json::json;
@@ -31,13 +37,41 @@ impl<'c> Kubernetes<'c> {
     pub async fn with_operator(cluster: &'c Cluster) -> Self {
         let client = cluster.client().await.expect("the API server's client");
         let kubernetes = Self { cluster, client };
-        // What a suite that failed has left would take the processors from this one.
-        let left = ["delete", "namespaces", "--selector", LEFT, "--wait=true", "--timeout=120s"];
-        kubernetes.kubectl(&left);
+        kubernetes.kubectl(&["delete", "namespaces", "--selector", LEFT, "--wait=false"]);
         kubernetes.install_operator(&[]);
         // Whatever a former suite has done to it: this one begins with an operator that has never failed.
         kubernetes.restart_operator();
+        kubernetes.until_left_pods_are_gone().await;
         kubernetes
+    }
+
+    /// The same for suites that run beside each other: whoever else uses the operator and the namespaces goes on.
+    pub async fn beside_others(cluster: &'c Cluster) -> Self {
+        static ONE_BY_ONE: Mutex<()> = Mutex::new(());
+        let client = cluster.client().await.expect("the API server's client");
+        let kubernetes = Self { cluster, client };
+        let one = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        kubernetes.install_operator(&[]);
+        drop(one);
+        kubernetes
+    }
+
+    /// What former suites have left would take the processors from this one. (Namespaces themselves go later: Kubernetes looks at them
+    /// again only after half of their pods' grace periods.)
+    async fn until_left_pods_are_gone(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        wait::until("the pods of former suites are gone", GONE_WITHIN, async || {
+            let left = namespaces.list(&ListParams::default().labels(LEFT)).await.map_err(|error| error.to_string())?;
+            for namespace in left {
+                let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace.name_any());
+                let pods = pods.list(&ListParams::default().limit(1)).await.map_err(|error| error.to_string())?;
+                if let Some(pod) = pods.items.first() {
+                    return Err(format!("{}/{}", namespace.name_any(), pod.name_any()));
+                }
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Its pod is made anew, on another machine than this one.
@@ -129,11 +163,17 @@ impl<'c> Kubernetes<'c> {
         applied.expect("the namespace is made");
     }
 
-    /// Deletes a namespace with all that is in it. Returns how long that took.
-    pub async fn delete_namespace(&self, name: &str) -> Duration {
+    /// Begins to delete a namespace: the next suite waits for its pods only.
+    pub async fn leave_namespace(&self, name: &str) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         // It may not be there.
         let _ = namespaces.delete(name, &DeleteParams::default()).await;
+    }
+
+    /// Deletes a namespace with all that is in it. Returns how long that took.
+    pub async fn delete_namespace(&self, name: &str) -> Duration {
+        self.leave_namespace(name).await;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
         wait::until(&format!("the namespace {name} is gone"), GONE_WITHIN, async || {
             match namespaces.get_opt(name).await {
                 Ok(None) => Ok(()),

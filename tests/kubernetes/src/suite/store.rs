@@ -92,11 +92,14 @@ impl<'c> Store<'c> {
 
     /// Waits until it is `Running` as the resource says it should be, and nothing is under way.
     pub async fn settled(&self, within: Duration) -> Duration {
-        self.until("it runs, and nothing is under way", within, |status| {
-            let progressing = condition(status, ConditionKind::Progressing);
-            status.phase == ClusterPhase::Running && progressing == Some(ConditionStatus::False)
-        })
-        .await
+        self.until("it runs, and nothing is under way", within, is_settled).await
+    }
+
+    /// Whether it is so now.
+    pub async fn is_settled(&self) -> bool {
+        let resource = self.get().await;
+        let status = resource.status.unwrap_or_default();
+        status.observed_generation == resource.metadata.generation && is_settled(&status)
     }
 
     /// Waits until its homes serve all shards, with all copies and no others: homes that move do so while it is running.
@@ -171,6 +174,11 @@ impl<'c> Store<'c> {
     pub fn resources(&self) -> Api<KvCluster> {
         Api::namespaced(self.kubernetes.client.clone(), &self.namespace)
     }
+}
+
+fn is_settled(status: &KvClusterStatus) -> bool {
+    let progressing = condition(status, ConditionKind::Progressing);
+    status.phase == ClusterPhase::Running && progressing == Some(ConditionStatus::False)
 }
 
 fn condition(status: &KvClusterStatus, kind: ConditionKind) -> Option<ConditionStatus> {

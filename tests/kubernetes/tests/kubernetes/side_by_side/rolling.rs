@@ -1,11 +1,9 @@
-//! Pods are replaced under load: by changes of the resource, by an image that can't be had, by drains of machines.
-
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+//! Pods are replaced under load: by changes of the resource, by an image that can't be had.
 
 use std::time::Duration;
 
 use kv_kubernetes::{
-    Image, MACHINES, run,
+    Image, run_beside,
     suite::{Kubernetes, Load, Store},
 };
 use kv_operator::api::ConditionKind::Degraded;
@@ -17,8 +15,8 @@ const ROLLED_WITHIN: Duration = Duration::from_secs(240);
 
 #[test]
 fn resources_and_image_change_and_a_bad_image_stops_at_the_first_pod() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
+    run_beside(&Image::OF_KV_CLUSTERS, async |cluster| {
+        let kubernetes = Kubernetes::beside_others(cluster).await;
         let store = Store::running(&kubernetes, "kv-changes", &json!({ "zookeeper": { "nodes": 1 } })).await;
         let load = Load::start(&store, None).await;
 
@@ -39,25 +37,6 @@ fn resources_and_image_change_and_a_bad_image_stops_at_the_first_pod() {
         store.change(&json!({ "image": image, "imagePullPolicy": null })).await;
         store.settled(ROLLED_WITHIN).await;
         load.finish().await.assert_unharmed();
-        kubernetes.delete_namespace("kv-changes").await;
-    });
-}
-
-#[test]
-fn machines_are_drained_one_after_the_other() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
-        let store = Store::running(&kubernetes, "kv-drains", &json!({})).await;
-        for machine in MACHINES {
-            let elsewhere = MACHINES.iter().find(|other| **other != machine).expect("there are three");
-            let load = Load::start(&store, Some(elsewhere)).await;
-            // The load's pod is nobody's; it is not on this machine anyway.
-            let drain = ["drain", machine, "--pod-selector", "app.kubernetes.io/name=kvcluster", "--timeout=150s"];
-            kubernetes.kubectl(&[&drain[..], &["--delete-emptydir-data"]].concat());
-            kubernetes.kubectl(&["uncordon", machine]);
-            store.settled(ROLLED_WITHIN).await;
-            load.finish().await.assert_unharmed();
-        }
-        kubernetes.delete_namespace("kv-drains").await;
+        kubernetes.leave_namespace("kv-changes").await;
     });
 }

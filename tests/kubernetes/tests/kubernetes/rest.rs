@@ -1,7 +1,5 @@
 //! At rest the operator writes nothing but its Lease's renewal: the API server's audit log says so.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
-
 use std::{fs, time::Duration};
 
 use kv_kubernetes::{
@@ -63,7 +61,7 @@ fn at_rest_nothing_is_written_but_the_lease() {
         assert!(others.is_empty(), "{others:#?}");
         assert!(!leases.is_empty(), "it lives: its Lease is renewed");
         assert!(memory < MEMORY, "{} MiB", memory >> 10);
-        kubernetes.delete_namespace("kv-rest").await;
+        kubernetes.leave_namespace("kv-rest").await;
     });
 }
 

@@ -1,7 +1,5 @@
 //! The cluster itself: what the other suites take for granted, and the faults that they make.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "these are tests")]
-
 use std::{
     io::{Read, Write},
     net::TcpStream,

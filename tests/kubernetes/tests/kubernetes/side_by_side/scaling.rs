@@ -1,11 +1,9 @@
 //! Nodes and members of ZooKeeper come and go under load.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
-
 use std::time::Duration;
 
 use kv_kubernetes::{
-    Image, run,
+    Image, run_beside,
     suite::{Kubernetes, Load, Store},
 };
 use kv_tests::wait;
@@ -19,8 +17,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn nodes_and_zookeeper_grow_and_shrink_under_load() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
+    run_beside(&Image::OF_KV_CLUSTERS, async |cluster| {
+        let kubernetes = Kubernetes::beside_others(cluster).await;
         let spec = json!({ "zookeeper": { "nodes": 1 }, "storage": { "onDelete": "Delete" } });
         let store = Store::running(&kubernetes, "kv-scaling", &spec).await;
         let load = Load::start(&store, None).await;
@@ -48,7 +46,7 @@ fn nodes_and_zookeeper_grow_and_shrink_under_load() {
         let after = store.pods("node").await;
         assert!(before.iter().all(|(name, pod)| after[name].metadata.uid == pod.metadata.uid), "no node was restarted");
         load.finish().await.assert_unharmed();
-        kubernetes.delete_namespace("kv-scaling").await;
+        kubernetes.leave_namespace("kv-scaling").await;
     });
 }
 

@@ -1,11 +1,9 @@
 //! Resources that can't be carried out: refused by the API server, or told as a condition.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
-
 use std::time::Duration;
 
 use kv_kubernetes::{
-    Image, run,
+    Image, run_beside,
     suite::{Kubernetes, Store},
 };
 use kv_operator::api::ConditionKind::{Degraded, Progressing, StorageReady};
@@ -24,8 +22,8 @@ fn small() -> Value {
 
 #[test]
 fn what_can_be_seen_from_the_resource_alone_is_refused_with_what_to_write() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
+    run_beside(&Image::OF_KV_CLUSTERS, async |cluster| {
+        let kubernetes = Kubernetes::beside_others(cluster).await;
         kubernetes.fresh_namespace("kv-refused").await;
         let store = Store { kubernetes: kubernetes.clone(), namespace: "kv-refused".into(), name: "demo".into() };
         let refused = |store: &Store<'_>, spec: &Value, because: &str| {
@@ -77,14 +75,14 @@ fn what_can_be_seen_from_the_resource_alone_is_refused_with_what_to_write() {
             }
             refused(&store, &spec, because);
         }
-        kubernetes.delete_namespace("kv-refused").await;
+        kubernetes.leave_namespace("kv-refused").await;
     });
 }
 
 #[test]
 fn what_is_impossible_is_a_condition_and_correcting_the_resource_is_enough() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
+    run_beside(&Image::OF_KV_CLUSTERS, async |cluster| {
+        let kubernetes = Kubernetes::beside_others(cluster).await;
         kubernetes.fresh_namespace("kv-impossible").await;
         let store =
             |name: &str| Store { kubernetes: kubernetes.clone(), namespace: "kv-impossible".into(), name: name.into() };
@@ -117,6 +115,7 @@ fn what_is_impossible_is_a_condition_and_correcting_the_resource_is_enough() {
             let took = mended.settled(MENDED_WITHIN).await;
             eprintln!("{}: mended in {took:.1?}", mended.name);
         }
-        kubernetes.delete_namespace("kv-impossible").await;
+        let took = kubernetes.delete_namespace("kv-impossible").await;
+        eprintln!("namespace with stores deleted in {took:.1?}");
     });
 }

@@ -1,11 +1,9 @@
 //! Members of ZooKeeper and their volumes are lost, a few and all of them, under load.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
-
 use std::time::{Duration, Instant};
 
 use kv_kubernetes::{
-    Image, run,
+    Image, run_beside,
     suite::{Kubernetes, Load, Store},
 };
 use kv_operator::api::{ConditionKind::ZooKeeperQuorum, ConditionStatus};
@@ -18,8 +16,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(180);
 
 #[test]
 fn no_empty_ensemble_serves_and_what_the_condition_says_to_do_works() {
-    run(&Image::OF_KV_CLUSTERS, async |cluster| {
-        let kubernetes = Kubernetes::with_operator(cluster).await;
+    run_beside(&Image::OF_KV_CLUSTERS, async |cluster| {
+        let kubernetes = Kubernetes::beside_others(cluster).await;
         // While ZooKeeper is away nobody can take over: a copy must not try to because this machine is busy.
         let spec = json!({ "settings": { "lease": "10s" } });
         let store = Store::running(&kubernetes, "kv-zookeeper", &spec).await;
@@ -41,7 +39,7 @@ fn no_empty_ensemble_serves_and_what_the_condition_says_to_do_works() {
         }
         let figures = load.finish().await;
         figures.assert_unharmed();
-        kubernetes.delete_namespace("kv-zookeeper").await;
+        kubernetes.leave_namespace("kv-zookeeper").await;
     });
 }
 
