@@ -4,7 +4,7 @@ use kv_types::{EntryId, Epoch, EpochHistory, Seq, ShardId};
 
 use super::{
     Log, ReadError, Refused, Replay, ReplicaState,
-    crash_tests::{Running, VOLUME, entry, options},
+    crash_tests::{Running, Told, VOLUME, entry, options},
     replay::ReplayError,
     segment,
 };
@@ -155,16 +155,22 @@ fn a_full_disk_is_told_and_what_was_accepted_is_written() {
     assert!(running.log.has_room());
     disk.set_full(true);
     let mut seq = 0;
-    while running.log.has_room() {
+    let mut accept = || {
         seq += 1;
-        fill(&running, A, seq..=seq, 1000);
+        running.log.append(A, &[entry(1, seq, 1000)]).unwrap()
+    };
+    let full = |told: &Told| told.events.contains(&VolumeEvent::Full);
+    while running.log.has_room() {
+        let accepted = accept();
+        // At the end of a segment it waits for the next one.
+        running.wait(|told| told.durable >= accepted || full(told));
     }
-    running.wait(|told| told.events.contains(&VolumeEvent::Full));
-    fill(&running, A, seq + 1..=seq + 5, 1000);
+    running.wait(full);
+    let last = (0..5).map(|_| accept()).last().unwrap();
     disk.set_full(false);
-    running.wait(|told| told.events.contains(&VolumeEvent::Room));
+    running.wait(|told| told.durable >= last && told.events.contains(&VolumeEvent::Room));
     assert!(running.log.has_room());
-    fill(&running, A, seq + 6..=seq + 80, 1000);
+    fill(&running, A, seq + 1..=seq + 80, 1000);
 }
 
 #[test]
