@@ -1,6 +1,6 @@
 //! What this node has, for status, metrics and readiness.
 
-use kv_storage::rows;
+use kv_storage::{VolumeStats, rows};
 use kv_types::{Folder, KeyRange};
 
 use super::{Driver, replica::Replica, request::CopyReport};
@@ -37,6 +37,12 @@ impl Driver {
             size_bytes,
             was_in_sync,
         }
+    }
+
+    /// What the two volumes hold and have done.
+    #[must_use]
+    pub fn volume_stats(&self) -> [(Folder, VolumeStats); 2] {
+        self.shared.volumes.each_ref().map(|volume| (volume.folder, volume.volume.stats()))
     }
 
     /// Bytes on the disk of one of the volumes.

@@ -25,6 +25,7 @@ mod pipeline;
 mod router;
 mod scan;
 mod status;
+mod volume_metrics;
 mod watch;
 
 use std::{future::Future, sync::Arc, time::Duration};

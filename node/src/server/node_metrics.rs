@@ -3,7 +3,6 @@
 use std::fmt;
 
 use kv_replication::core::RoleReport;
-use kv_types::Folder;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -11,6 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::volume_metrics;
 use crate::driver::{Driver, request::CopyReport};
 
 /// Adds the gauges of a node and its copies.
@@ -53,9 +53,8 @@ impl Collector for NodeMetrics {
         }
         let lags = copies.iter().flat_map(lags);
         family(&mut encoder, "follower_lag_entries", "Entries that a follower has not acknowledged yet", lags)?;
-        let volumes = [Folder::Data, Folder::Bkpdata];
-        let sizes = volumes.map(|folder| ([("folder", folder.to_string())], driver.volume_bytes(folder)));
-        family(&mut encoder, "volume_table_bytes", "Table of a volume, on disk and in memory", sizes)?;
+        let volumes = driver.volume_stats().map(|(folder, stats)| ([("folder", folder.to_string())], stats));
+        volume_metrics::encode(&mut encoder, &volumes)?;
 
         let cluster = driver.cluster();
         let view = cluster.view();
