@@ -41,12 +41,12 @@ shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: 
 	$(TARGET)/debug/kv-local $(ARGS)
 
 # One build for all: it makes the programs too, since their packages have tests of programs. The suites on Kubernetes mostly wait: they
-# run beside the others, and what they say comes afterwards.
+# run beside the others, which give way a little, and what they say comes afterwards.
 .PHONY: test
 test: lint ## Runs everything: lints, unit tests, the simulator, storage, real processes with a real ZooKeeper, Kubernetes
 	$(CARGO) test --workspace --locked --no-run --lib --bins --tests --test kubernetes
 	$(MAKE) --no-print-directory kube-test > $(TARGET)/kube-test.log 2>&1 & suites=$$!; trap "kill $$suites" INT TERM; \
-	$(CARGO) test --workspace --locked --no-fail-fast; others=$$?; \
+	nice -n 3 $(CARGO) test --workspace --locked --no-fail-fast; others=$$?; \
 	echo "the suites on Kubernetes ($(TARGET)/kube-test.log):"; wait $$suites; suites=$$?; cat $(TARGET)/kube-test.log; \
 	test $$others = 0 && exit $$suites
 
