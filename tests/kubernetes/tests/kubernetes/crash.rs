@@ -58,9 +58,9 @@ fn whatever_write_the_operator_dies_at_it_comes_to_the_same_objects() {
 
 /// Lets the operator die at its first write, then at a later one of its next life, and so on until it has nothing left to write; and
 /// then live. Every other time the write is carried out. (A new life writes again what is there already, and that changes nothing: so
-/// each life comes further.) By default every eighth write is one of these, each with `KV_KUBERNETES_FULL`. Returns how many lives that took.
+/// each life comes further.) By default every fourth write is one of these, each with `KV_KUBERNETES_FULL`. Returns how many lives that took.
 async fn tear(lives: &Lives<'_>, store: &Store<'_>) -> usize {
-    let step = if std::env::var_os("KV_KUBERNETES_FULL").is_some() { 1 } else { 8 };
+    let step = if std::env::var_os("KV_KUBERNETES_FULL").is_some() { 1 } else { 4 };
     for (life, write) in (0..WRITES).step_by(step).enumerate() {
         let death = if life % 2 == 0 { Death::Before(write) } else { Death::After(write) };
         lives.proxy.live(Some(death));
