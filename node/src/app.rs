@@ -1,6 +1,6 @@
 //! The composition root: start-up and shut-down order, and the only place that joins the parts.
 
-use std::{future::pending, process::ExitCode, time::Duration};
+use std::{future::pending, num::NonZero, process::ExitCode, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -48,6 +48,7 @@ pub fn run(config: ValidatedConfig) -> ExitCode {
         RuntimeKind::CurrentThread => tokio::runtime::Builder::new_current_thread(),
         RuntimeKind::MultiThread => tokio::runtime::Builder::new_multi_thread(),
     };
+    builder.worker_threads(worker_threads(std::thread::available_parallelism().map_or(1, NonZero::get)));
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -66,6 +67,12 @@ pub fn run(config: ValidatedConfig) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// Threads of the runtime on so many cores. One core is left to the volumes' threads and the kernel's side of disk and network: a thread
+/// for it too would only be woken to take work from the others.
+fn worker_threads(cores: usize) -> usize {
+    cores.saturating_sub(1).max(1)
 }
 
 async fn serve(config: ValidatedConfig) -> Result<(), AppError> {

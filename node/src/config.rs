@@ -70,7 +70,7 @@ pub struct RunArguments {
 pub enum RuntimeKind {
     /// One thread for everything but the volumes: least CPU for each request.
     CurrentThread,
-    /// One thread for each core.
+    /// One thread for each core but one, which is left to the volumes' threads; at least one.
     #[default]
     MultiThread,
 }

@@ -13,6 +13,10 @@ use kv_replication::{
 use kv_storage::{Batch, Direction, Space, Table, TableError, rows};
 use kv_types::{EntryId, Outcome, SessionId, ShardId, Split, StoredOutcome};
 use prost::Message as _;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 use tracing::{error, warn};
 
 use super::{
@@ -77,7 +81,7 @@ impl State {
             let table = replica.volume.volume.table();
             let written = table.write(batch);
             // The child's log begins at the split, so what lies before it must be on the disk first.
-            let flushed = written.and_then(|_| if split.is_some() { table.flush() } else { Ok(()) });
+            let flushed = written.and_then(|_| if split.is_some() { waiting(|| table.flush()) } else { Ok(()) });
             if let Err(error) = flushed {
                 return self.cannot_apply(shared, replica, &error.to_string());
             }
@@ -116,7 +120,7 @@ impl State {
         error!(shard = %replica.shard, folder = %replica.volume.folder, why, "copy is damaged and will be rebuilt");
         self.broken = Some(why.to_owned());
         replica.set_leads(false);
-        for (_, pending) in self.pending.drain() {
+        for (_, pending) in std::mem::take(&mut self.pending) {
             match pending {
                 Pending::Client(_, responder) => responder.answer(Err(Failure::Unknown("the copy is damaged".into()))),
                 Pending::Transfer(done) => drop(done.send(Err(Failure::Fault("the copy is damaged".into())))),
@@ -195,6 +199,14 @@ impl State {
         let (_, range) = replica.rows();
         replica.set_rows(self.space, range);
         self.persist_state(shared, replica);
+    }
+}
+
+/// Waits for a disk where the runtime has another thread to go on with.
+fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(wait),
+        _ => wait(),
     }
 }
 
