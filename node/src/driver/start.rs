@@ -20,7 +20,7 @@ use kv_types::{EntryId, Folder, Limits, NodeName};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -48,6 +48,9 @@ const SIZES_TOLD_APART: u64 = 16;
 const LEFT_POLL: Duration = Duration::from_millis(5);
 /// How long a stopping node hands over what it leads, at most.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
+/// How long a starting node waits for another process that still has its volumes, and how often it looks.
+const FORMER_PROCESS_LIMIT: Duration = Duration::from_secs(10);
+const FORMER_PROCESS_POLL: Duration = Duration::from_millis(50);
 
 /// What a driver needs.
 #[derive(Clone)]
@@ -138,9 +141,11 @@ impl Driver {
             block_cache: cache,
             ..VolumeOptions::default()
         };
-        let open = |path: &PathBuf, folder| Volume::open(path, folder, &options.node, volume_options.clone());
-        let (data, on_data) = open(&options.data, Folder::Data)?;
-        let (bkpdata, on_bkpdata) = open(&options.bkpdata, Folder::Bkpdata)?;
+        let open = async |path: &PathBuf, folder| {
+            freed(|| Volume::open(path, folder, &options.node, volume_options.clone())).await
+        };
+        let (data, on_data) = open(&options.data, Folder::Data).await?;
+        let (bkpdata, on_bkpdata) = open(&options.bkpdata, Folder::Bkpdata).await?;
         let belongs_to = match (data.identity().cluster, bkpdata.identity().cluster) {
             (Some(data), Some(bkpdata)) if data != bkpdata => return Err(StartError::TwoClusters { data, bkpdata }),
             (data, bkpdata) => data.or(bkpdata),
@@ -206,6 +211,23 @@ impl Driver {
         tasks.push(tokio::spawn(splitter::run(driver.clone(), options.split_bytes)));
         tasks.push(tokio::spawn(sizes::run(driver.clone())));
         Ok(Running { driver, tasks })
+    }
+}
+
+/// What `open` opens, as soon as no other process has it any more: the node's former one may be about to end.
+async fn freed<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let until = Instant::now() + FORMER_PROCESS_LIMIT;
+    let mut told = false;
+    loop {
+        match open() {
+            Err(error @ OpenError::InUse(_)) if Instant::now() < until => {
+                if !std::mem::replace(&mut told, true) {
+                    warn!(%error, limit = ?FORMER_PROCESS_LIMIT, "waiting for another process to end");
+                }
+                tokio::time::sleep(FORMER_PROCESS_POLL).await;
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -341,4 +363,23 @@ fn watch_volume(shared: &Arc<Shared>, volume: &Arc<OpenVolume>) -> Result<JoinHa
             }
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn volumes_that_are_still_in_use_are_waited_for_and_nothing_else_is() {
+        let opened = Cell::new(0);
+        let open = |error: fn(PathBuf) -> OpenError| {
+            opened.set(opened.get() + 1);
+            if opened.get() < 3 { Err(error("/data".into())) } else { Ok(opened.get()) }
+        };
+        assert!(matches!(freed(|| open(OpenError::InUse)).await, Ok(3)));
+        opened.set(0);
+        assert!(matches!(freed(|| open(OpenError::NotAVolume)).await, Err(OpenError::NotAVolume(_))));
+    }
 }
