@@ -1,6 +1,6 @@
 //! Carries out the core's effects, in order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use kv_replication::core::{ChangeOutcome, Effect, Input, Refusal, Ticket as CoreTicket, Token};
 use kv_storage::ReplicaState;
@@ -14,13 +14,7 @@ use super::{
 };
 
 impl State {
-    pub(super) fn execute(
-        &mut self,
-        shared: &Arc<Shared>,
-        replica: &Arc<Replica>,
-        effect: Effect,
-        inputs: &mut VecDeque<Input>,
-    ) {
+    pub(super) fn execute(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, effect: Effect) {
         let volume = &replica.volume;
         match effect {
             Effect::Send(message) => shared.peers.send(shared, replica.shard, message),
@@ -82,7 +76,6 @@ impl State {
                 shared.routes_changed();
             }
         }
-        let _ = inputs;
     }
 
     fn handed_over(

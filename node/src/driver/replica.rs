@@ -1,7 +1,7 @@
 //! One copy on this node: its core, its state machine, and who waits for what.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -53,7 +53,8 @@ pub(crate) struct State {
     pub(crate) birth: Option<Birth>,
     /// Why this copy does nothing any more: it is being made anew.
     pub(crate) broken: Option<String>,
-    pub(super) pending: HashMap<Token, Pending>,
+    /// By token, which ascend: a tree is cheaper here than hashing.
+    pub(super) pending: BTreeMap<Token, Pending>,
     pub(super) tickets: VecDeque<(VolumeTicket, CoreTicket)>,
     pub(super) config_read: ConfigRead,
     next_token: u64,
@@ -103,7 +104,7 @@ impl Replica {
             persisted: config,
             birth,
             broken: None,
-            pending: HashMap::new(),
+            pending: BTreeMap::new(),
             tickets: VecDeque::new(),
             config_read: ConfigRead::default(),
             next_token: 1,
@@ -188,21 +189,18 @@ enum Admitted {
 }
 
 impl State {
-    /// Steps the core until nothing follows any more.
+    /// Steps the core and carries out what follows.
     pub(super) fn step(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, input: Input) {
         let unborn = self.birth.is_some() && matches!(input, Input::Message(_));
         if self.broken.is_some() || unborn {
             return;
         }
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let mut effects = std::mem::take(&mut self.effects);
-            self.core.step(shared.now(), input, &mut effects);
-            for effect in effects.drain(..) {
-                self.execute(shared, replica, effect, &mut inputs);
-            }
-            self.effects = effects;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(shared.now(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.execute(shared, replica, effect);
         }
+        self.effects = effects;
         self.after_step(shared, replica);
     }
 
