@@ -11,6 +11,8 @@ pub(super) struct Known {
     /// Seen by a quorum read or as the outcome of one's own compare-and-set: only on such a configuration a replica
     /// starts to lead. **\[M\]**
     pub(super) quorum: bool,
+    /// Since when the primary is this one and not the one before; `None`: no other was known.
+    pub(super) primary_since: Option<Time>,
 }
 
 impl Core {
@@ -36,7 +38,12 @@ impl Core {
         self.takeover = None;
         let mine = config.primary == self.me;
         let epoch = config.epoch;
-        self.known = Some(Known { config, quorum });
+        let primary_since = match &self.known {
+            Some(known) if known.config.primary == config.primary => known.primary_since,
+            Some(_) => Some(now),
+            None => None,
+        };
+        self.known = Some(Known { config, quorum, primary_since });
         match &self.term {
             // [M] Only the primary of `epoch - 1` writes a successor that names itself, so it goes on.
             Some(term) if mine && epoch == term.epoch.next() => self.continue_term(now, effects),

@@ -61,8 +61,10 @@ impl Core {
         let config = &known.config;
         let in_sync = config.is_in_sync(self.me) || !self.rules.hold(Rule::OnlyInSyncTakesOver);
         let mine = config.primary == self.me;
+        // Who has granted a new primary nothing yet, as the one that handed over to it, gives it a lease of time to be heard in.
+        let heard_of = known.primary_since.is_none_or(|since| now >= since + self.settings.lease);
         let grant_over = mine
-            || now >= self.following.granted_until + self.stagger(config)
+            || (heard_of && now >= self.following.granted_until + self.stagger(config))
             || !self.rules.hold(Rule::TakeoverWaitsForGrant);
         let able = self.surroundings.zookeeper && !self.surroundings.ceased && !self.surroundings.leaving;
         in_sync
