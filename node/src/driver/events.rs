@@ -103,7 +103,12 @@ impl Events {
                 self.bytes -= same.size();
             }
         }
-        self.changed.send_replace(until);
+        // Waking nobody costs something, too.
+        let watched = self.changed.receiver_count() > 0;
+        self.changed.send_if_modified(|known| {
+            *known = until;
+            watched
+        });
     }
 
     /// At most `max` events of `range` after `seq`, but whole entries, and up to which seq that is all there is.

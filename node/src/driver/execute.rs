@@ -20,16 +20,16 @@ impl State {
             Effect::Send(message) => shared.peers.send(shared, replica.shard, message),
             Effect::Append { entries, ticket } => {
                 let handed = volume.volume.append(replica.shard, &entries);
-                self.handed_over(shared, handed, ticket);
+                self.handed_over(shared, replica, handed, ticket);
             }
             Effect::Truncate { after, ticket } => {
                 let handed = volume.volume.truncate(replica.shard, after);
-                self.handed_over(shared, handed, ticket);
+                self.handed_over(shared, replica, handed, ticket);
             }
             Effect::Promise { epoch, lineage, void, ticket } => {
                 let state = self.replica_state(epoch, lineage, void);
                 let handed = volume.volume.put_state(replica.shard, state);
-                self.handed_over(shared, handed, ticket);
+                self.handed_over(shared, replica, handed, ticket);
             }
             Effect::Reset { base, history, ticket } => self.reset(shared, replica, base, &history, ticket),
             Effect::CompareAndSet { expected, new, split } => compare_and_set(shared, replica, expected, new, split),
@@ -81,11 +81,15 @@ impl State {
     fn handed_over(
         &mut self,
         shared: &Arc<Shared>,
+        replica: &Arc<Replica>,
         handed: Result<kv_storage::Ticket, kv_storage::Refused>,
         ticket: CoreTicket,
     ) {
         match handed {
-            Ok(of_volume) => self.tickets.push_back((of_volume, ticket)),
+            Ok(of_volume) => {
+                self.tickets.push_back((of_volume, ticket));
+                replica.volume.syncs.wait(of_volume, replica.shard);
+            }
             // Memory and disk disagree from here on, so going on would be wrong.
             Err(refused) => shared.fatal(format!("the log took no record: {refused}")),
         }
@@ -137,7 +141,7 @@ impl State {
             self.start_over(shared, replica);
         }
         let handed = replica.volume.volume.reset(replica.shard, base, history);
-        self.handed_over(shared, handed, ticket);
+        self.handed_over(shared, replica, handed, ticket);
     }
 
     fn refuse(&mut self, token: Token, refusal: Refusal) {

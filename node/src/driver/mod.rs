@@ -29,6 +29,7 @@ mod snapshot;
 mod splitter;
 mod start;
 mod state_machine;
+mod syncs;
 mod volumes;
 mod watching;
 mod world;

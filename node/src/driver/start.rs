@@ -1,11 +1,6 @@
 //! How a driver starts and stops.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use kv_cluster::{Bootstrap, BoottimeClock, Cluster, ClusterOptions, ControlOptions};
 use kv_replication::{
@@ -13,12 +8,12 @@ use kv_replication::{
     core::{Recovered as RecoveredCore, Settings},
 };
 use kv_storage::{
-    BindError, LeftOver, OpenError, Recovered, RecoveredReplica, Space, TableError, Ticket, Volume, VolumeEvent,
-    VolumeOptions, block_cache,
+    BindError, LeftOver, OpenError, Recovered, RecoveredReplica, Space, TableError, Volume, VolumeEvent, VolumeOptions,
+    block_cache,
 };
 use kv_types::{EntryId, Folder, Limits, NodeName};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -332,18 +327,11 @@ fn take_up_copy(shared: &Arc<Shared>, volume: &Arc<OpenVolume>, found: Recovered
 /// Starts the volume's writer; what it has made durable is told to the copies by a task of the runtime, so that the writer
 /// only writes.
 fn watch_volume(shared: &Arc<Shared>, volume: &Arc<OpenVolume>) -> Result<JoinHandle<()>, StartError> {
-    let (durable, mut changed) = watch::channel(Ticket(0));
-    let durable = Mutex::new(durable);
+    let syncs = Arc::clone(&volume.syncs);
     let handler_shared = Arc::downgrade(shared);
     let folder = volume.folder;
     let handler = move |event| match event {
-        VolumeEvent::Durable(ticket) => {
-            durable.lock().unwrap_or_else(PoisonError::into_inner).send_if_modified(|last| {
-                let newer = ticket > *last;
-                *last = ticket.max(*last);
-                newer
-            });
-        }
+        VolumeEvent::Durable(ticket) => syncs.durable(ticket),
         VolumeEvent::Full => warn!(%folder, "the disk is full: writes are refused until there is room"),
         VolumeEvent::Room => info!(%folder, "there is room on the disk again"),
         VolumeEvent::Persisted => {}
@@ -356,10 +344,11 @@ fn watch_volume(shared: &Arc<Shared>, volume: &Arc<OpenVolume>) -> Result<JoinHa
     volume.volume.start(Box::new(handler)).map_err(StartError::Threads)?;
     let (shared, volume) = (Arc::clone(shared), Arc::clone(volume));
     Ok(tokio::spawn(async move {
-        while changed.changed().await.is_ok() {
-            let ticket = *changed.borrow_and_update();
-            for replica in shared.replicas().values().filter(|replica| replica.volume.id == volume.id) {
-                replica.lock().on_durable(&shared, replica, ticket);
+        loop {
+            let (durable, shards) = volume.syncs.next().await;
+            let replicas = shared.replicas();
+            for replica in shards.iter().filter_map(|shard| replicas.get(&(*shard, volume.id))) {
+                replica.lock().on_durable(&shared, replica, durable);
             }
         }
     }))

@@ -8,11 +8,15 @@ use std::sync::{
 use kv_storage::{ReplicaState, Space, Volume};
 use kv_types::{Folder, ShardId, VolumeId};
 
+use super::syncs::Syncs;
+
 /// A volume and who it is.
 pub(crate) struct OpenVolume {
     pub(crate) id: VolumeId,
     pub(crate) folder: Folder,
     pub(crate) volume: Volume,
+    /// Who waits for its log.
+    pub(super) syncs: Arc<Syncs>,
     /// Spaces up to this one were given out.
     spaces: AtomicU64,
 }
@@ -20,7 +24,7 @@ pub(crate) struct OpenVolume {
 impl OpenVolume {
     /// `last_space` is the highest space that any replica of the volume has.
     pub(super) fn new(id: VolumeId, folder: Folder, volume: Volume, last_space: Space) -> Arc<Self> {
-        Arc::new(Self { id, folder, volume, spaces: AtomicU64::new(last_space.0) })
+        Arc::new(Self { id, folder, volume, syncs: Arc::default(), spaces: AtomicU64::new(last_space.0) })
     }
 
     /// What the replica of `shard` remembers, as last handed over.

@@ -136,18 +136,27 @@ impl World {
         let replicas = self.shared.replicas();
         let data_waits = self.order.data_waits(now, view, &replicas);
         let leaving = self.shared.leaving.load(Ordering::Acquire);
+        let (ceased, reachable) = (self.shared.is_ceased(), self.shared.reachable.load(Ordering::Acquire));
         for ((shard, volume), replica) in replicas.iter() {
-            let surroundings = Surroundings {
-                zookeeper,
-                ceased: self.shared.is_ceased(),
-                reachable: self.shared.reachable.load(Ordering::Acquire),
-                leaving,
-                waits: data_waits && replica.volume.folder == Folder::Data,
-                registered: registered.clone(),
-                placement: view.placements.get(shard).map(|placement| placement.value.clone()),
-            };
-            let told = self.told.get(&(*shard, *volume));
-            if told.is_none_or(|told| **told != surroundings) {
+            let waits = data_waits && replica.volume.folder == Folder::Data;
+            let placement = view.placements.get(shard).map(|placement| &placement.value);
+            let told = self.told.get(&(*shard, *volume)).is_some_and(|told| {
+                let Surroundings {
+                    zookeeper: z,
+                    ceased: c,
+                    reachable: r,
+                    leaving: l,
+                    waits: w,
+                    registered: g,
+                    placement: p,
+                } = &**told;
+                [z, c, r, l, w] == [&zookeeper, &ceased, &reachable, &leaving, &waits]
+                    && (g, p.as_ref()) == (&registered, placement)
+            });
+            if !told {
+                let registered = registered.clone();
+                let placement = placement.cloned();
+                let surroundings = Surroundings { zookeeper, ceased, reachable, leaving, waits, registered, placement };
                 let surroundings = Arc::new(surroundings);
                 self.told.insert((*shard, *volume), Arc::clone(&surroundings));
                 replica.step(&self.shared, Input::Surroundings(surroundings));

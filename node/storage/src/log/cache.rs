@@ -1,6 +1,7 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use kv_types::{Entry, Seq, ShardId};
+use rustc_hash::FxHashMap;
 
 use super::Ticket;
 
@@ -12,7 +13,7 @@ const OVERHEAD: usize = 96;
 pub(super) struct EntryCache {
     bound: usize,
     bytes: usize,
-    shards: HashMap<ShardId, VecDeque<(Ticket, Entry)>>,
+    shards: FxHashMap<ShardId, VecDeque<(Ticket, Entry)>>,
     /// Written entries in the order of the log; some may have been cut since.
     written: VecDeque<(ShardId, Ticket, Seq)>,
 }
@@ -23,13 +24,18 @@ pub(super) fn cost(entry: &Entry) -> usize {
 
 impl EntryCache {
     pub(super) fn new(bound: usize) -> Self {
-        Self { bound, bytes: 0, shards: HashMap::new(), written: VecDeque::new() }
+        Self { bound, bytes: 0, shards: FxHashMap::default(), written: VecDeque::new() }
     }
 
-    /// Adds an entry that follows the shard's last, after what it replaces was cut.
-    pub(super) fn push(&mut self, shard: ShardId, ticket: Ticket, entry: Entry) {
-        self.bytes += cost(&entry);
-        self.shards.entry(shard).or_default().push_back((ticket, entry));
+    /// Adds entries that follow each other; the shard's own from the first of them on are cut.
+    pub(super) fn append(&mut self, shard: ShardId, ticket: Ticket, new: &[Entry]) {
+        let Some(first) = new.first() else { return };
+        let entries = self.shards.entry(shard).or_default();
+        while let Some((_, entry)) = entries.pop_back_if(|(_, entry)| entry.id.seq >= first.id.seq) {
+            self.bytes -= cost(&entry);
+        }
+        self.bytes += new.iter().map(cost).sum::<usize>();
+        entries.extend(new.iter().map(|entry| (ticket, entry.clone())));
     }
 
     pub(super) fn truncate(&mut self, shard: ShardId, last: Seq) {

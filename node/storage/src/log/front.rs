@@ -99,13 +99,12 @@ impl Front {
             }
         }
         last_ticket.0 += 1;
-        cache.truncate(shard, Seq(first.id.seq.0 - 1));
         for entry in entries {
             replica.push(entry.id)?;
-            cache.push(shard, *last_ticket, entry.clone());
             *queue_bytes += cache::cost(entry);
             queue.push_back((*last_ticket, Record::Entry(shard, entry.clone())));
         }
+        cache.append(shard, *last_ticket, entries);
         let ticket = *last_ticket;
         self.wake(inner);
         Ok(ticket)

@@ -1,6 +1,7 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use kv_types::{Seq, ShardId};
+use rustc_hash::FxHashMap;
 
 use super::segment::Segment;
 
@@ -11,7 +12,7 @@ const POINT_EVERY: u32 = 16 << 10;
 #[derive(Default)]
 pub(super) struct Index {
     segments: BTreeMap<u64, Indexed>,
-    points: HashMap<ShardId, VecDeque<Point>>,
+    points: FxHashMap<ShardId, VecDeque<Point>>,
 }
 
 /// The place of an entry.
@@ -27,12 +28,12 @@ struct Indexed {
     /// End of the last record.
     used: u32,
     /// The highest seq of each shard in it.
-    highest: HashMap<ShardId, Seq>,
+    highest: FxHashMap<ShardId, Seq>,
 }
 
 impl Index {
     pub(super) fn add_segment(&mut self, segment: Segment) {
-        let indexed = Indexed { segment, used: 0, highest: HashMap::new() };
+        let indexed = Indexed { segment, used: 0, highest: FxHashMap::default() };
         self.segments.insert(indexed.segment.number, indexed);
     }
 
@@ -94,7 +95,7 @@ impl Index {
     }
 
     /// The oldest segment unless it is the one being written, with the highest seq of each shard in it.
-    pub(super) fn oldest(&self) -> Option<(u64, &HashMap<ShardId, Seq>)> {
+    pub(super) fn oldest(&self) -> Option<(u64, &FxHashMap<ShardId, Seq>)> {
         let (number, indexed) = self.segments.first_key_value().filter(|_| self.segments.len() > 1)?;
         Some((*number, &indexed.highest))
     }
