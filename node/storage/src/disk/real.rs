@@ -18,6 +18,8 @@ use super::{Disk, DiskFile};
 
 /// Zeros are written in pieces of this many bytes.
 const ZEROS: usize = 1 << 20;
+/// So many bytes of zeros are synced at a time: a sync of the log waits behind what the disk was given before.
+const ZEROS_AT_ONCE: usize = 4 << 20;
 /// What offset, length and memory of a write past the page cache are multiples of: no disk asks for more.
 const ALIGNMENT: usize = 4096;
 
@@ -180,10 +182,16 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn write_zeros(file: &mut File, mut len: u64) -> io::Result<()> {
     let zeros = vec![0; ZEROS];
+    let mut unsynced = 0;
     while len > 0 {
         let piece = zeros.len().min(usize::try_from(len).unwrap_or(ZEROS));
         file.write_all(&zeros[..piece])?;
         len -= piece as u64;
+        unsynced += piece;
+        if unsynced >= ZEROS_AT_ONCE {
+            file.sync_data()?;
+            unsynced = 0;
+        }
     }
     Ok(())
 }
