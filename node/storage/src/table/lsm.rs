@@ -20,7 +20,7 @@ use super::{
     manifest,
     memtable::{BatchNumber, Memtable},
     snapshot::LsmSnapshot,
-    stored::{self, Reader},
+    stored::Newest,
     worker,
 };
 use crate::{disk::sync_folder, lock, read, write};
@@ -52,8 +52,8 @@ pub(super) struct Shared {
     pub(super) tree: AnyTree,
     pub(super) folder: PathBuf,
     pub(super) options: LsmOptions,
-    /// Reads the newest version without waiting for the tree.
-    reader: RwLock<Reader>,
+    /// For reads that don't wait for the tree.
+    newest: RwLock<Newest>,
     fences: Fences,
     pub(super) visible: SequenceNumberCounter,
     pub(super) memory: RwLock<Memory>,
@@ -127,9 +127,10 @@ impl LsmTable {
         let next = tree.get_highest_persisted_seqno().map_or(1, |highest| highest + 1);
         seqno.set(next);
         visible.set(next);
+        let newest = Newest::of(&tree);
         let shared = Arc::new(Shared {
-            runs: AtomicU64::new(tree.l0_run_count() as u64),
-            reader: RwLock::new(stored::reader(&tree)),
+            runs: AtomicU64::new(newest.runs),
+            newest: RwLock::new(newest),
             fences: Fences::default(),
             tree,
             folder: folder.to_owned(),
@@ -282,15 +283,16 @@ impl Drop for LsmTable {
 
 impl Shared {
     fn stored(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        let reader = read(&self.reader).clone();
+        let reader = read(&self.newest).reader.clone();
         reader(key).map_err(|error| self.found(error.into()))
     }
 
     /// The tree has another version.
     pub(super) fn refresh(&self) {
-        self.runs.store(self.tree.l0_run_count() as u64, Ordering::Relaxed);
-        let reader = stored::reader(&self.tree);
-        *write(&self.reader) = reader;
+        let found = Newest::of(&self.tree);
+        let mut newest = write(&self.newest);
+        newest.renew(found);
+        self.runs.store(newest.runs, Ordering::Relaxed);
     }
 
     /// Puts the active memtable among those to be written.
