@@ -43,7 +43,7 @@ shell: build ## Starts ZooKeeper and one node, and a shell on them (more nodes: 
 	$(TARGET)/debug/kv-local $(ARGS)
 
 # Suites on Kubernetes that fit into the quarter of an hour of `make test`.
-SHORT_SUITES := faults lifecycle ensemble rolling resources
+SHORT_SUITES := faults lifecycle rolling resources
 
 # One build for all: it makes the programs too, since their packages have tests of programs. What Kubernetes needs is made beside the
 # tests that don't need it; but not its suites: what else a machine does is part of what others measure.
