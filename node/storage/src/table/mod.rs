@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod conformance;
 mod fences;
+mod levels;
 mod lsm;
 mod manifest;
 mod memory;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use kv_types::KeyRange;
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use super::{
     Batch, Direction, LsmOptions, LsmTable, MemoryTable, Pressure, Table, TableError, TableEvent, conformance,
@@ -191,4 +192,40 @@ fn it_merges_and_keeps_up_under_load() {
     assert_eq!(table.scan(&KeyRange::all(), Direction::Forward).count(), 3000);
     assert_eq!(held.scan(&KeyRange::all(), Direction::Forward).count(), 0, "an old snapshot is still as it was");
     println!("worst pressure {worst:?}, {stats:?}");
+}
+
+/// Bytes of the sorted tables that are there, whether they are in use, being written or about to be deleted.
+fn on_disk(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder.join("tables")).unwrap().map(Result::unwrap);
+    // One may be deleted in between.
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+#[test]
+fn outdated_rows_take_less_room_than_live_ones() {
+    const ROWS: u64 = 40_000;
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path(), 32 << 10).unwrap();
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let (mut live, mut most) = (0, 0);
+    for number in 0..8 * ROWS {
+        if number == ROWS {
+            table.flush().unwrap();
+            live = table.stats().disk_bytes;
+        }
+        let (key, value) = row(if number < ROWS { number } else { random.random_range(0..ROWS) });
+        let mut batch = Batch::default();
+        batch.put(key, value);
+        table.write(batch).unwrap();
+        if number % 200 == 199 {
+            // How far merging lags behind is another matter.
+            while table.stats().frozen > 0 || table.stats().runs >= 4 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            most = most.max(on_disk(folder.path()));
+        }
+    }
+    let ratio = most as f64 / live as f64;
+    println!("{ratio:.2} of {live} bytes, {:?}", table.stats());
+    assert!(ratio < 2.0, "{ratio:.2} of {live} bytes, {:?}", table.stats());
 }

@@ -9,7 +9,7 @@ use kv_types::KeyRange;
 use lsm_tree::AbstractTree as _;
 
 use super::{
-    Direction, TableError, TableEvent,
+    Direction, TableError, TableEvent, levels,
     lsm::{Shared, Stop},
     memtable::{BatchNumber, Memtable},
 };
@@ -17,9 +17,6 @@ use crate::{disk::is_full, lock, read};
 
 /// How often a full disk is tried again and idleness is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// Steps of compaction between two looks at what else is to be done.
-const MAX_STEPS: usize = 64;
 
 /// Rows taken from a memtable at once.
 const PIECE: usize = 1024;
@@ -115,7 +112,6 @@ fn flush(shared: &Shared, memtable: &Memtable) -> Result<(), TableError> {
 }
 
 fn merge_all(shared: &Shared) {
-    let strategy = Arc::new(lsm_tree::compaction::Leveled::default());
     loop {
         {
             let idle = |progress: &mut super::lsm::Progress| progress.stop == Stop::Running && !progress.compact;
@@ -126,10 +122,15 @@ fn merge_all(shared: &Shared) {
             }
             progress.compact = false;
         }
-        for _ in 0..MAX_STEPS {
-            let before = shared.tree.current_version().id();
+        loop {
+            // Not kept, since it keeps the files of merged tables.
+            let (before, levels) = {
+                let version = shared.tree.current_version();
+                (version.id(), version.iter_levels().map(|level| level.size()).collect::<Vec<_>>())
+            };
+            let strategy = Arc::new(levels::strategy(&levels, shared.options.memtable_bytes));
             let merged = require_room(shared, 4 * shared.options.memtable_bytes)
-                .and_then(|()| Ok(shared.tree.compact(strategy.clone(), shared.watermark())?));
+                .and_then(|()| Ok(shared.tree.compact(strategy, shared.watermark())?));
             match merged {
                 Ok(()) => {}
                 Err(TableError::Io(error)) if is_full(&error) => break,
