@@ -57,8 +57,8 @@ pub struct Dependency {
 /// Not part of the sources.
 const LEFT_OUT: [&str; 3] = ["target", ".git", ".cache"];
 /// What is read as text, by the end of its name.
-const TEXT: [&str; 11] =
-    [".rs", ".toml", ".md", ".proto", ".sh", ".xml", ".json", ".yaml", "Makefile", "Containerfile", ".ci/run"];
+const TEXT: [&str; 12] =
+    [".rs", ".toml", ".md", ".proto", ".sh", ".xml", ".json", ".yaml", ".svg", "Makefile", "Containerfile", ".ci/run"];
 
 impl Repository {
     /// Reads the repository that this crate lies in.
