@@ -1,7 +1,7 @@
 use lsm_tree::compaction::Leveled;
 
 /// Flushed memtables that are merged into the first level at once.
-const FLUSHED: u8 = 4;
+pub(super) const FLUSHED: u8 = 4;
 
 /// How many times as large as the one above a level becomes.
 const MAX_RATIO: f64 = 10.0;

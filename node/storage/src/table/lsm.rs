@@ -62,9 +62,7 @@ pub(super) struct Shared {
     pub(super) progressed: Condvar,
     events: Box<dyn Fn(TableEvent) + Send + Sync>,
     failed: AtomicBool,
-    /// Kept here because asking the tree waits for its manifest to be synced.
     frozen: AtomicU64,
-    runs: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) flushes: AtomicU64,
 }
@@ -127,10 +125,8 @@ impl LsmTable {
         let next = tree.get_highest_persisted_seqno().map_or(1, |highest| highest + 1);
         seqno.set(next);
         visible.set(next);
-        let newest = Newest::of(&tree);
         let shared = Arc::new(Shared {
-            runs: AtomicU64::new(newest.runs),
-            newest: RwLock::new(newest),
+            newest: RwLock::new(Newest::of(&tree)),
             fences: Fences::default(),
             tree,
             folder: folder.to_owned(),
@@ -246,12 +242,13 @@ impl Table for LsmTable {
     }
 
     fn pressure(&self) -> Pressure {
-        let level = |value: &AtomicU64, [slow, stop]: [u64; 2]| match value.load(Ordering::Relaxed) {
+        let level = |value: u64, [slow, stop]: [u64; 2]| match value {
             value if value >= stop => Pressure::Stop,
             value if value >= slow => Pressure::Slow,
             _ => Pressure::None,
         };
-        level(&self.shared.frozen, FROZEN).max(level(&self.shared.runs, RUNS))
+        let frozen = self.shared.frozen.load(Ordering::Relaxed);
+        level(frozen, FROZEN).max(level(read(&self.shared.newest).runs, RUNS))
     }
 
     fn stats(&self) -> TableStats {
@@ -263,7 +260,7 @@ impl Table for LsmTable {
             memory_bytes,
             disk_bytes: self.shared.tree.disk_space(),
             frozen: self.shared.frozen.load(Ordering::Relaxed),
-            runs: self.shared.runs.load(Ordering::Relaxed),
+            runs: read(&self.shared.newest).runs,
             flushes: self.shared.flushes.load(Ordering::Relaxed),
             compactions: self.shared.compactions.load(Ordering::Relaxed),
         }
@@ -290,9 +287,9 @@ impl Shared {
     /// The tree has another version.
     pub(super) fn refresh(&self) {
         let found = Newest::of(&self.tree);
-        let mut newest = write(&self.newest);
-        newest.renew(found);
-        self.runs.store(newest.runs, Ordering::Relaxed);
+        // Bound to a name, so that it outlives the lock.
+        let older = write(&self.newest).renew(found);
+        drop(older);
     }
 
     /// Puts the active memtable among those to be written.

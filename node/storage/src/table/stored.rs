@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use lsm_tree::{AbstractTree as _, AnyTree, SeqNo, table::filter::standard_bloom::Builder};
@@ -39,10 +39,14 @@ impl Newest {
 
     /// Flushes and merges run beside each other: what one of them found first may come last. Then it must not take the
     /// place of the other's, or the rows of a memtable that is gone would not be found.
-    pub(super) fn renew(&mut self, found: Self) {
+    ///
+    /// Returns the older one. The files of merged tables are deleted with it: not while reads wait.
+    #[must_use]
+    pub(super) fn renew(&mut self, mut found: Self) -> Self {
         if found.version > self.version {
-            *self = found;
+            mem::swap(self, &mut found);
         }
+        found
     }
 }
 
@@ -62,7 +66,10 @@ mod tests {
         ingestion.write("key", "value").unwrap();
         ingestion.finish().unwrap();
         let mut newest = Newest::of(&tree);
-        newest.renew(earlier);
+        let older = newest.renew(earlier);
         assert_eq!(((newest.reader)(b"key").unwrap(), newest.runs), (Some("value".into()), 1));
+        let mut known = older;
+        let older = known.renew(newest);
+        assert_eq!((known.runs, older.runs), (1, 0), "a later one does, and the earlier one is handed back");
     }
 }

@@ -2,7 +2,7 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kv_types::KeyRange;
@@ -10,6 +10,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use super::{
     Batch, Direction, LsmOptions, LsmTable, MemoryTable, Pressure, Table, TableError, TableEvent, conformance,
+    levels::FLUSHED,
 };
 use crate::lock;
 
@@ -204,6 +205,7 @@ fn on_disk(folder: &Path) -> u64 {
 #[test]
 fn outdated_rows_take_less_room_than_live_ones() {
     const ROWS: u64 = 40_000;
+    const WITHIN: Duration = Duration::from_secs(60);
     let folder = tempfile::tempdir().unwrap();
     let table = open(folder.path(), 32 << 10).unwrap();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
@@ -219,7 +221,9 @@ fn outdated_rows_take_less_room_than_live_ones() {
         table.write(batch).unwrap();
         if number % 200 == 199 {
             // How far merging lags behind is another matter.
-            while table.stats().frozen > 0 || table.stats().runs >= 4 {
+            let begun = Instant::now();
+            while table.stats().frozen > 0 || table.stats().runs >= u64::from(FLUSHED) {
+                assert!(begun.elapsed() < WITHIN, "it does not come to rest: {:?}", table.stats());
                 std::thread::sleep(Duration::from_micros(100));
             }
             most = most.max(on_disk(folder.path()));

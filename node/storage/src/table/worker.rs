@@ -122,29 +122,29 @@ fn merge_all(shared: &Shared) {
             }
             progress.compact = false;
         }
-        loop {
-            // Not kept, since it keeps the files of merged tables.
-            let (before, levels) = {
-                let version = shared.tree.current_version();
-                (version.id(), version.iter_levels().map(|level| level.size()).collect::<Vec<_>>())
-            };
-            let strategy = Arc::new(levels::strategy(&levels, shared.options.memtable_bytes));
-            let merged = require_room(shared, 4 * shared.options.memtable_bytes)
-                .and_then(|()| Ok(shared.tree.compact(strategy, shared.watermark())?));
-            match merged {
-                Ok(()) => {}
-                Err(TableError::Io(error)) if is_full(&error) => break,
-                Err(TableError::Io(error)) => return shared.fatal(format!("merging the table failed: {error}")),
-                Err(other) => {
-                    shared.found(other);
-                    return;
-                }
+        // Not kept, since it keeps the files of merged tables.
+        let (before, levels) = {
+            let version = shared.tree.current_version();
+            (version.id(), version.iter_levels().map(|level| level.size()).collect::<Vec<_>>())
+        };
+        let strategy = Arc::new(levels::strategy(&levels, shared.options.memtable_bytes));
+        let merged = require_room(shared, 4 * shared.options.memtable_bytes)
+            .and_then(|()| Ok(shared.tree.compact(strategy, shared.watermark())?));
+        match merged {
+            Ok(()) => {}
+            // Until the next flush.
+            Err(TableError::Io(error)) if is_full(&error) => continue,
+            Err(TableError::Io(error)) => return shared.fatal(format!("merging the table failed: {error}")),
+            Err(other) => {
+                shared.found(other);
+                return;
             }
-            shared.refresh();
-            if shared.tree.current_version().id() == before || lock(&shared.progress).stop != Stop::Running {
-                break;
-            }
+        }
+        shared.refresh();
+        if shared.tree.current_version().id() != before {
             shared.compactions.fetch_add(1, Ordering::Relaxed);
+            // There may be more, which is for the next round: each looks at first whether the table is to stop.
+            lock(&shared.progress).compact = true;
         }
     }
 }
