@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tonic::{Request, Status, service::Interceptor, transport::server::Connected};
+use tonic::{Extensions, Request, Status, service::Interceptor, transport::server::Connected};
 
 use super::{
     metrics::{Counted, Metrics},
@@ -106,17 +106,24 @@ impl Place {
     }
 }
 
-impl Interceptor for Admission {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        match request.extensions().get::<Place>() {
+impl Admission {
+    /// Whether the request's connection has a place, or gets one.
+    pub(crate) fn admit(self, extensions: &Extensions) -> Result<(), Status> {
+        match extensions.get::<Place>() {
             Some(place) if !place.take() => {
                 let bound = self.bound;
                 let text =
                     format!("{bound} connections of clients are open, the bound (--max-connections): close one first");
                 Err(ErrorAnswer::exhausted(text).into())
             }
-            _ => Ok(request),
+            _ => Ok(()),
         }
+    }
+}
+
+impl Interceptor for Admission {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        self.admit(request.extensions()).map(|()| request)
     }
 }
 

@@ -16,6 +16,7 @@ mod cluster;
 mod connections;
 mod convert;
 mod describe;
+mod dispatch;
 mod edge;
 mod http;
 mod kv;
@@ -45,6 +46,7 @@ pub use watch::fuzz::watch_request;
 
 use crate::driver::Driver;
 use connections::{Admission, Connections};
+use dispatch::Dispatch;
 use edge::Edge;
 use metrics::Metrics;
 
@@ -126,7 +128,7 @@ impl Server {
     {
         let Self { edge } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
-        let routes = routes(&edge, replica)?.add_service(health);
+        let dispatch = dispatch(&edge, replica.add_service(health))?;
         let incoming = Connections::new(grpc, edge.options.max_connections, edge.metrics.clone());
         let closing = edge.closing.clone();
         let serving = tonic::transport::Server::builder()
@@ -135,8 +137,7 @@ impl Server {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(dispatch, incoming, closing.clone().cancelled_owned());
         let asked = async {
             shutdown.await;
             closing.cancel();
@@ -151,7 +152,7 @@ impl Server {
     }
 }
 
-fn routes(edge: &Arc<Edge>, replica: Routes) -> Result<Routes, ServeError> {
+fn dispatch(edge: &Arc<Edge>, replica: Routes) -> Result<Dispatch, ServeError> {
     let admission = Admission { bound: edge.options.max_connections };
     let max_bytes = edge.options.max_message_bytes(edge.intake.limits());
     let kv = KvServer::new(kv::KvService { edge: Arc::clone(edge) })
@@ -163,11 +164,11 @@ fn routes(edge: &Arc<Edge>, replica: Routes) -> Result<Routes, ServeError> {
             .register_encoded_file_descriptor_set(kv_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(replica
-        .add_service(InterceptedService::new(kv, admission))
+    let others = replica
         .add_service(InterceptedService::new(cluster, admission))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?))
+        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
+    Ok(Dispatch::new(kv, admission, others))
 }
 
 /// The overall health ("") is that of the process, for liveness; that of the services is the node's readiness.
