@@ -12,6 +12,7 @@ mod execute;
 mod expiry;
 #[cfg(test)]
 mod fixture;
+mod flusher;
 mod force;
 mod left_over;
 mod manager;
@@ -120,8 +121,8 @@ impl Driver {
     }
 
     /// Takes a request for a shard that this node leads; answered with [`Failure::NotHere`] if it doesn't. Never blocks.
-    /// Writes go to the log and the copies with the next [`Self::flush`].
-    pub fn submit(&self, request: Request, responder: Responder) {
+    /// Writes go to the log and the copies with the next [`Self::flush`]. Returns whether one is due that nobody has been told of.
+    pub fn submit(&self, request: Request, responder: Responder) -> bool {
         let routes = self.shared.routes();
         let entry = match &request {
             Request::Scan(page) if page.reverse => routes.find_below(page.range.end.as_ref()),
@@ -130,15 +131,17 @@ impl Driver {
         if self.is_ceased() {
             let why = format!("{} is cut off from the cluster and has ceased to serve", self.shared.node);
             responder.answer(Err(Failure::Unavailable(why)));
-            return;
+            return false;
         }
         let Some(replica) = entry.and_then(|entry| entry.copies.iter().find(|copy| copy.leads())) else {
             responder.answer(Err(Failure::NotHere));
-            return;
+            return false;
         };
-        if replica.submit(&self.shared, request, responder) {
+        let due = replica.submit(&self.shared, request, responder);
+        if due {
             self.shared.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(replica));
         }
+        due
     }
 
     /// Hands over what was submitted since the last call. Call it after a run of submits, without waiting in between.
@@ -153,8 +156,9 @@ impl Driver {
     /// Submits one request and waits for its answer.
     pub async fn call(&self, request: Request) -> Answer {
         let (sender, answer) = oneshot::channel();
-        self.submit(request, Responder::Once(sender));
-        self.flush();
+        if self.submit(request, Responder::Once(sender)) {
+            self.shared.flush_due.notify_one();
+        }
         answer.await.unwrap_or_else(|_| Err(Failure::Unknown("the node is stopping".into())))
     }
 }

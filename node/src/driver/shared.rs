@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(super) routes: RwLock<Arc<Routes>>,
     /// Replicas that wait for a flush.
     pub(super) dirty: Mutex<Vec<Arc<Replica>>>,
+    /// Wakes the flusher.
+    pub(super) flush_due: Notify,
     /// Wakes the manager: configurations or roles have changed.
     pub(super) changed: Notify,
     pub(super) rebuilds: mpsc::UnboundedSender<(Arc<Replica>, String)>,
@@ -85,6 +87,7 @@ impl Shared {
             replicas: RwLock::default(),
             routes: RwLock::default(),
             dirty: Mutex::default(),
+            flush_due: Notify::new(),
             changed: Notify::new(),
             rebuilds,
             sizes: Mutex::default(),

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    Driver, expiry, left_over,
+    Driver, expiry, flusher, left_over,
     manager::Manager,
     peers::Peers,
     replica::{Replica, Start},
@@ -205,6 +205,7 @@ impl Driver {
         tasks.push(tokio::spawn(expiry::run(shared)));
         tasks.push(tokio::spawn(splitter::run(driver.clone(), options.split_bytes)));
         tasks.push(tokio::spawn(sizes::run(driver.clone())));
+        tasks.push(tokio::spawn(flusher::run(driver.clone())));
         Ok(Running { driver, tasks })
     }
 }
