@@ -90,7 +90,7 @@ impl Edge {
         self.metrics.began();
         let deadline = began + self.intake.timeout(&request);
         let mut abandoned = Abandoned(Some(&self.metrics));
-        let result = Box::pin(self.router.answer(request, deadline)).await;
+        let result = self.router.answer(request, deadline).await;
         abandoned.0 = None;
         let reason = result.as_ref().err().map_or(ErrorReason::Unspecified, ErrorAnswer::reason);
         self.metrics.ended(kind, reason, began.elapsed());

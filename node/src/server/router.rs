@@ -15,7 +15,7 @@ use super::{
 };
 use crate::driver::{
     Driver,
-    request::{Request, Route},
+    request::{Failure, Request, Route},
 };
 
 /// A request is passed on so many times at most.
@@ -52,6 +52,23 @@ impl Router {
     /// Answers a request until `deadline`. A request that another node has passed on is tried once: that node tries on.
     pub(crate) async fn answer(&self, wire: WireRequest, deadline: Instant) -> Result<WireResponse, ErrorAnswer> {
         let checked = self.intake.check(&wire)?;
+        let failure = match self.here(&wire, checked, deadline).await {
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(failure)) => Some(failure),
+            None => None,
+        };
+        // Boxed: most requests need no more than the above.
+        Box::pin(self.search(wire, deadline, failure)).await
+    }
+
+    /// Looks for somebody who answers; `failure` is that of the attempt before, if it was more than a look here.
+    async fn search(
+        &self,
+        wire: WireRequest,
+        deadline: Instant,
+        mut failure: Option<ErrorAnswer>,
+    ) -> Result<WireResponse, ErrorAnswer> {
+        let checked = self.intake.check(&wire)?;
         let hops = context(&wire).map_or(0, |context| context.hops);
         let repeatable = match &checked {
             Request::Write(write) => write.request.is_some(),
@@ -61,23 +78,25 @@ impl Router {
         let mut pause = FIRST_PAUSE;
         let mut doubt = false;
         loop {
-            let failure = match self.attempt(&errand).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            doubt |= !failure.is_definite() && is_write(&errand.wire);
-            let again = match failure.reason() {
-                ErrorReason::NotAvailable => true,
-                ErrorReason::OutcomeUnknown => errand.repeatable,
-                _ => false,
-            };
-            let wake = Instant::now() + pause;
-            if !again || errand.hops > 0 || wake >= deadline || self.driver.is_ceased() {
-                return Err(finally(failure, doubt));
+            if let Some(failure) = failure {
+                doubt |= !failure.is_definite() && is_write(&errand.wire);
+                let again = match failure.reason() {
+                    ErrorReason::NotAvailable => true,
+                    ErrorReason::OutcomeUnknown => errand.repeatable,
+                    _ => false,
+                };
+                let wake = Instant::now() + pause;
+                if !again || errand.hops > 0 || wake >= deadline || self.driver.is_ceased() {
+                    return Err(finally(failure, doubt));
+                }
+                self.metrics.retried();
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            self.metrics.retried();
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            failure = match self.attempt(&errand).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => Some(failure),
+            };
         }
     }
 
@@ -86,7 +105,8 @@ impl Router {
             return Err(ErrorAnswer::unavailable("no shard is known for the key: the cluster may still be starting"));
         };
         if route.local {
-            return self.here(errand, &route).await;
+            let answer = self.here(&errand.wire, errand.checked.clone(), errand.deadline).await;
+            return answer.unwrap_or_else(|| Err(Failure::NotHere.into()));
         }
         let Some((node, address)) = &route.primary else {
             let (shard, volume) = (route.shard, route.config.primary);
@@ -105,18 +125,28 @@ impl Router {
         self.there(errand, &route, address).await
     }
 
-    async fn here(&self, errand: &Errand, route: &Route) -> Result<WireResponse, ErrorAnswer> {
-        match timeout_at(errand.deadline, self.driver.call(errand.checked.clone())).await {
-            Ok(answer) => {
-                let mut response = response(&errand.wire, answer?, self.intake.limits())?;
-                if matches!(response, WireResponse::OpenSession(_)) {
+    /// `None`: this node doesn't serve the key.
+    async fn here(
+        &self,
+        wire: &WireRequest,
+        checked: Request,
+        deadline: Instant,
+    ) -> Option<Result<WireResponse, ErrorAnswer>> {
+        let Ok(answer) = timeout_at(deadline, self.driver.call(checked)).await else {
+            return Some(Err(timed_out(wire)));
+        };
+        Some(match answer {
+            Ok(reply) => response(wire, reply, self.intake.limits()).map(|mut response| {
+                if let WireRequest::OpenSession(open) = wire {
                     // Tells the client which keys the session is for.
-                    set_location(&mut response, location(route));
+                    let route = self.driver.locate(Some(&open.key));
+                    set_location(&mut response, route.as_ref().and_then(location));
                 }
-                Ok(response)
-            }
-            Err(_) => Err(timed_out(&errand.wire)),
-        }
+                response
+            }),
+            Err(Failure::NotHere) => return None,
+            Err(failure) => Err(failure.into()),
+        })
     }
 
     async fn there(&self, errand: &Errand, route: &Route, address: &str) -> Result<WireResponse, ErrorAnswer> {
@@ -167,7 +197,6 @@ mod tests {
     use kv_proto::v1::{GetRequest, PutRequest};
 
     use super::*;
-    use crate::driver::request::Failure;
 
     #[test]
     fn after_a_doubt_only_the_shards_own_word_is_definite() {
