@@ -19,6 +19,7 @@ use super::{
     fences::Fences,
     manifest,
     memtable::{BatchNumber, Memtable},
+    row_key::RowKey,
     snapshot::LsmSnapshot,
     stored::Newest,
     worker,
@@ -163,10 +164,11 @@ impl LsmTable {
 
 impl Table for LsmTable {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
+        let row = RowKey::from(key);
         let memory = read(&self.shared.memory);
         let newest_first =
             std::iter::once(&memory.active).chain(memory.frozen.iter().rev().map(|(memtable, _)| memtable));
-        if let Some(value) = newest_first.filter_map(|memtable| memtable.get(key, BatchNumber::MAX)).next() {
+        if let Some(value) = newest_first.filter_map(|memtable| memtable.get(&row, BatchNumber::MAX)).next() {
             return Ok(value);
         }
         drop(memory);

@@ -39,7 +39,7 @@ struct MemorySnapshot(Arc<Opened>);
 
 impl Table for MemoryTable {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        Ok(self.shared.memtable.get(key, BatchNumber::MAX).flatten())
+        Ok(self.shared.memtable.get(&key.into(), BatchNumber::MAX).flatten())
     }
 
     fn write(&self, batch: Batch) -> Result<Pressure, TableError> {
@@ -82,7 +82,7 @@ impl Table for MemoryTable {
 
 impl Snapshot for MemorySnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        Ok(self.0.shared.memtable.get(key, self.0.batch).flatten())
+        Ok(self.0.shared.memtable.get(&key.into(), self.0.batch).flatten())
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Rows {

@@ -10,11 +10,11 @@ use std::{
 use bytes::Bytes;
 use kv_types::KeyRange;
 
-use super::{Batch, Change, Direction};
+use super::{Batch, Change, Direction, row_key::RowKey};
 use crate::{read, write};
 
 /// A row's share of memory beyond its key and value, in bytes.
-const OVERHEAD: u64 = 112;
+const OVERHEAD: u64 = 128;
 
 /// Batches are numbered from 1; a snapshot is named after the last batch in it.
 pub(super) type BatchNumber = u64;
@@ -25,15 +25,17 @@ pub(super) type Row = (Bytes, Option<Bytes>);
 /// Ordered rows in memory. Keeps older versions of a row only for snapshots that may still read them.
 #[derive(Default)]
 pub(super) struct Memtable {
-    rows: RwLock<BTreeMap<Bytes, Versions>>,
+    rows: RwLock<BTreeMap<RowKey, Versions>>,
     bytes: AtomicU64,
 }
+
+/// Older versions of a row, ascending. Few rows have any.
+type Older = Vec<(BatchNumber, Option<Bytes>)>;
 
 struct Versions {
     batch: BatchNumber,
     value: Option<Bytes>,
-    /// Ascending.
-    older: Vec<(BatchNumber, Option<Bytes>)>,
+    older: Option<Box<Older>>,
     /// It began with a value: no older one lies below that a deletion would have to hide.
     first: bool,
 }
@@ -52,29 +54,29 @@ impl Memtable {
             let only = change == Change::DeleteOnly;
             let value = if let Change::Put(value) = change { Some(value) } else { None };
             added += row_bytes(&key, value.as_ref());
-            match rows.entry(key) {
+            match rows.entry(key.into()) {
                 Entry::Vacant(vacant) => {
                     let first = value.is_some();
-                    vacant.insert(Versions { batch: number, value, older: Vec::new(), first });
+                    vacant.insert(Versions { batch: number, value, older: None, first });
                 }
                 Entry::Occupied(mut occupied) => {
-                    let before = row_bytes(occupied.key(), occupied.get().value.as_ref());
+                    let before = row_bytes(occupied.key().bytes(), occupied.get().value.as_ref());
                     let versions = occupied.get_mut();
                     let seen = versions.batch < number && snapshot.is_some_and(|open| open >= versions.batch);
-                    if only && !seen && versions.first && versions.older.is_empty() {
-                        freed += before + row_bytes(occupied.key(), None);
+                    if only && !seen && versions.first && versions.older.is_none() {
+                        freed += before + row_bytes(occupied.key().bytes(), None);
                         occupied.remove();
                         continue;
                     }
                     let previous = std::mem::replace(&mut versions.value, value);
                     if seen {
-                        versions.older.push((versions.batch, previous));
+                        versions.older.get_or_insert_default().push((versions.batch, previous));
                     } else {
                         freed += before;
                     }
                     versions.batch = number;
                     if snapshot.is_none() {
-                        versions.older = Vec::new();
+                        versions.older = None;
                     }
                 }
             }
@@ -94,7 +96,7 @@ impl Memtable {
     }
 
     /// The row as of batch `snapshot`: `None` if nothing is known of it here.
-    pub(super) fn get(&self, key: &[u8], snapshot: BatchNumber) -> Option<Option<Bytes>> {
+    pub(super) fn get(&self, key: &RowKey, snapshot: BatchNumber) -> Option<Option<Bytes>> {
         read(&self.rows).get(key)?.at(snapshot).cloned()
     }
 
@@ -109,10 +111,10 @@ impl Memtable {
         if range.is_empty() {
             return (Vec::new(), None);
         }
-        let end = range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let bounds = (Bound::Included(range.start.clone().into()), end(range));
         let rows = read(&self.rows);
-        let in_range = rows.range::<Bytes, _>((Bound::Included(&range.start), end));
-        let seen = |(key, versions): (&Bytes, &Versions)| (key.clone(), versions.at(snapshot).cloned());
+        let in_range = rows.range::<RowKey, _>(bounds);
+        let seen = |(key, versions): (&RowKey, &Versions)| (key.bytes().clone(), versions.at(snapshot).cloned());
         // Rows that this snapshot doesn't see count as well, so that the lock is not held for long.
         let (taken, exhausted): (Vec<_>, bool) = match direction {
             Direction::Forward => take(in_range.map(seen), limit),
@@ -136,16 +138,16 @@ impl Memtable {
         if range.is_empty() {
             return 0;
         }
-        let end = range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut start = Bound::Included(range.start.clone());
+        let end = end(range);
+        let mut start = Bound::Included(range.start.clone().into());
         let mut bytes = 0;
         loop {
             let rows = read(&self.rows);
             let mut counted = 0;
             let mut last = None;
-            for (key, versions) in rows.range::<Bytes, _>((start.as_ref(), end)).take(PIECE) {
+            for (key, versions) in rows.range::<RowKey, _>((start.as_ref(), end.as_ref())).take(PIECE) {
                 counted += 1;
-                bytes += (key.len() + versions.value.as_ref().map_or(0, Bytes::len)) as u64;
+                bytes += (key.bytes().len() + versions.value.as_ref().map_or(0, Bytes::len)) as u64;
                 last = Some(key);
             }
             match last {
@@ -161,8 +163,16 @@ impl Versions {
         if self.batch <= snapshot {
             return Some(&self.value);
         }
-        self.older.iter().rev().find(|(batch, _)| *batch <= snapshot).map(|(_, value)| value)
+        self.older
+            .iter()
+            .flat_map(|older| older.iter().rev())
+            .find(|(batch, _)| *batch <= snapshot)
+            .map(|(_, value)| value)
     }
+}
+
+fn end(range: &KeyRange) -> Bound<RowKey> {
+    range.end.clone().map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()))
 }
 
 /// Up to `limit` items, and whether there were no more.
@@ -185,16 +195,17 @@ mod tests {
             batch
         };
         table.apply(of(|batch| batch.put("stays", "1")), 1, None);
+        let get = |key: &str, snapshot| table.get(&key.as_bytes().into(), snapshot);
         let bytes = table.bytes();
         table.apply(of(|batch| batch.put("goes", "12345")), 2, None);
         assert!(table.bytes() > bytes);
         table.apply(of(|batch| batch.delete_only("goes")), 3, Some(1));
-        assert_eq!((table.bytes(), table.get(b"goes", 3)), (bytes, None));
+        assert_eq!((table.bytes(), get("goes", 3)), (bytes, None));
 
         table.apply(of(|batch| batch.put("seen", "1")), 4, None);
         table.apply(of(|batch| batch.delete_only("seen")), 5, Some(4));
-        assert_eq!((table.get(b"seen", 4), table.get(b"seen", 5)), (Some(Some("1".into())), Some(None)));
+        assert_eq!((get("seen", 4), get("seen", 5)), (Some(Some("1".into())), Some(None)));
         table.apply(of(|batch| batch.delete_only("below")), 6, None);
-        assert_eq!(table.get(b"below", 6), Some(None), "it may lie on the disk");
+        assert_eq!(get("below", 6), Some(None), "it may lie on the disk");
     }
 }

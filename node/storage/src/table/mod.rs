@@ -9,6 +9,7 @@ mod lsm;
 mod manifest;
 mod memory;
 mod memtable;
+mod row_key;
 mod scan;
 mod snapshot;
 mod stored;

@@ -8,6 +8,7 @@ use super::{
     Direction, Rows, Snapshot, TableError,
     lsm::{Shared, Writes},
     memtable::{BatchNumber, Memtable},
+    row_key::RowKey,
     scan::{Scan, Stored},
 };
 use crate::{lock, read};
@@ -42,7 +43,8 @@ impl LsmSnapshot {
 
 impl Snapshot for LsmSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        if let Some(value) = self.0.memtables.iter().find_map(|memtable| memtable.get(key, self.0.batch)) {
+        let row = RowKey::from(key);
+        if let Some(value) = self.0.memtables.iter().find_map(|memtable| memtable.get(&row, self.0.batch)) {
             return Ok(value);
         }
         let value = self.0.shared.tree.get(key, self.0.seqno);
