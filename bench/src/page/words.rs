@@ -45,7 +45,7 @@ crash they are connected to servers that are left, and that of this store has to
 
 Neither: stale reads are spread over all members and servers (etcd, ZooKeeper). A put of ZooKeeper is `setData` of a znode that is there, those of the others \
 also make keys, the first time. ZooKeeper's heap is as its scripts give it, or four times the data where that is more; etcd's and this store's memory is as \
-they come.
+they come. All loads but those of etcd's tool come from one program, `kv-bench`, whose allocator is jemalloc.
 ";
 
 pub(super) const TRIALS: &str = "\

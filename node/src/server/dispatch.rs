@@ -20,8 +20,8 @@ const KV: &str = "/kv.v1.Kv/";
 type Response = http::Response<Body>;
 type Answered<S> = <S as Service<http::Request<Body>>>::Future;
 
-/// All services of the port. Requests for keys and values go to theirs at once: a router of paths for the others, with what it puts around
-/// each request, is a tenth of what a unary get costs.
+/// All services of the port. Requests for keys and values go to theirs at once: what a router of paths puts around each request is a good
+/// part of what a unary get costs.
 #[derive(Clone)]
 pub(crate) struct Dispatch {
     kv: KvServer<KvService>,
