@@ -135,7 +135,7 @@ fn a_call_that_fails_is_told_and_what_was_durable_stays() {
     println!("calls that failed: {runs}, {told} told, the others borne: {by_call:?}");
     let first: Vec<_> = failures.iter().take(10).collect();
     assert!(failures.is_empty(), "{} of {runs}: {first:#?}", failures.len());
-    assert!(by_call.len() >= 6, "the workload makes too few kinds of calls: {by_call:?}");
+    assert!(by_call.len() >= 5, "the workload makes too few kinds of calls: {by_call:?}");
 }
 
 #[test]
