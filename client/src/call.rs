@@ -28,7 +28,7 @@ impl Client {
         self.call(key, kind, request, Instant::now() + self.deadline).await
     }
 
-    async fn call(&self, key: &Bytes, kind: Kind, mut request: Request, deadline: Instant) -> Result<Response> {
+    async fn call(&self, key: &Bytes, kind: Kind, request: Request, deadline: Instant) -> Result<Response> {
         let shared = &self.shared;
         let mut progress = Progress::new(kind);
         let mut number: Option<Number> = None;
@@ -42,8 +42,9 @@ impl Client {
                 Kind::Plain => deadline,
                 Kind::Harmless | Kind::Once => deadline.min(Instant::now() + shared.options.attempt_timeout),
             };
-            set_context(&mut request, context(&shared.cluster, number.as_ref(), attempt_deadline));
-            let failure = match shared.attempt(key, request.clone(), attempt_deadline, &mut avoided).await {
+            let mut attempt = request.clone();
+            set_context(&mut attempt, context(&shared.cluster, number.as_ref(), attempt_deadline));
+            let failure = match shared.attempt(key, attempt, attempt_deadline, &mut avoided).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
