@@ -34,7 +34,11 @@ impl State {
             Effect::Reset { base, history, ticket } => self.reset(shared, replica, base, &history, ticket),
             Effect::CompareAndSet { expected, new, split } => compare_and_set(shared, replica, expected, new, split),
             Effect::ReadConfig => self.read_config(shared, replica),
-            Effect::Apply(committed) => self.apply(shared, replica, committed),
+            Effect::Apply(committed) => {
+                if self.unapplied.take(committed) || replica.leads() {
+                    self.apply(shared, replica);
+                }
+            }
             Effect::Serve(token) => {
                 if let Some(Pending::Client(request, responder)) = self.pending.remove(&token) {
                     let answer = self.read(shared, replica, &request);
@@ -67,6 +71,8 @@ impl State {
             Effect::Leads(leads) => {
                 let epoch = self.core.config().map(|config| config.epoch.0);
                 info!(shard = %replica.shard, folder = %volume.folder, leads, epoch, "primary");
+                // What is read from here on is read in the table.
+                self.apply(shared, replica);
                 replica.set_leads(leads);
                 if !leads {
                     self.led_until = self.applied.seq;

@@ -31,6 +31,7 @@ mod splitter;
 mod start;
 mod state_machine;
 mod syncs;
+mod unapplied;
 mod volumes;
 mod watching;
 mod world;

@@ -20,6 +20,7 @@ use super::{
     events::Events,
     request::{Answer, ClientWrite, Failure, Request, Responder},
     shared::Shared,
+    unapplied::Unapplied,
     volumes::OpenVolume,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) machine: Machine,
     pub(crate) space: Space,
     pub(crate) applied: EntryId,
+    /// Committed, and not in the table yet.
+    pub(super) unapplied: Unapplied,
     pub(crate) events: Events,
     /// What was applied when the copy ceased to lead: up to there its events are all there are.
     pub(super) led_until: Seq,
@@ -97,6 +100,7 @@ impl Replica {
             machine,
             space,
             applied,
+            unapplied: Unapplied::default(),
             events: Events::new(applied.seq),
             led_until: Seq(0),
             was_in_sync: false,
@@ -195,12 +199,16 @@ impl State {
         if self.broken.is_some() || unborn {
             return;
         }
+        let tick = matches!(input, Input::Tick);
         let mut effects = std::mem::take(&mut self.effects);
         self.core.step(shared.now(), input, &mut effects);
         for effect in effects.drain(..) {
             self.execute(shared, replica, effect);
         }
         self.effects = effects;
+        if tick {
+            self.apply(shared, replica);
+        }
         self.after_step(shared, replica);
     }
 

@@ -24,6 +24,7 @@ use super::{
     replica::{Replica, State},
     shared::Shared,
     state_machine::load_sessions,
+    unapplied::Unapplied,
 };
 
 /// Version of the rows' encoding; a learner takes no newer one.
@@ -219,6 +220,7 @@ async fn take_in(
     check_space(&state, space)?;
     state.machine = Machine::new(shard, shared.limits, sessions);
     state.applied = base;
+    state.unapplied = Unapplied::default();
     state.events.restart(base.seq);
     Ok((base, history))
 }

@@ -6,10 +6,7 @@ pub mod fuzz;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kv_replication::{
-    apply::{Change, Machine, SessionResult, Sessions, State as AppliedState, Value},
-    core::Committed,
-};
+use kv_replication::apply::{Change, Machine, SessionResult, Sessions, State as AppliedState, Value};
 use kv_storage::{Batch, Direction, Space, Table, TableError, rows};
 use kv_types::{EntryId, Outcome, SessionId, ShardId, Split, StoredOutcome};
 use prost::Message as _;
@@ -24,6 +21,7 @@ use super::{
     replica::{Pending, Replica, State},
     request::{Failure, Reply},
     shared::Shared,
+    unapplied::Unapplied,
 };
 
 /// What the table keeps of a request: a versioned encoding of [`SessionResult`].
@@ -58,8 +56,9 @@ pub(super) fn decode_value(row: Bytes) -> Result<Value, TableError> {
 }
 
 impl State {
-    /// Applies committed entries, in batches that hold the applied position with what the entries did, and answers.
-    pub(super) fn apply(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>, committed: Vec<Committed>) {
+    /// Applies what is committed, in batches that hold the applied position with what the entries did, and answers.
+    pub(super) fn apply(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>) {
+        let committed = self.unapplied.drain();
         let (entries, tokens): (Vec<_>, Vec<_>) = committed.into_iter().map(|c| (c.entry, c.token)).unzip();
         let mut done = 0;
         while done < entries.len() {
@@ -188,6 +187,7 @@ impl State {
         self.space = replica.volume.new_space();
         self.machine = Machine::new(replica.shard, shared.limits, Sessions::default());
         self.applied = EntryId::ZERO;
+        self.unapplied = Unapplied::default();
         self.events.restart(kv_types::Seq(0));
         self.led_until = kv_types::Seq(0);
         let mut batch = Batch::default();
@@ -279,7 +279,7 @@ pub(super) fn load_sessions(table: &dyn Table, space: Space, shard: ShardId) -> 
 
 #[cfg(test)]
 mod tests {
-    use kv_replication::core::Input;
+    use kv_replication::core::{Committed, Input};
     use kv_types::{Command, Entry, Epoch, KeyRange, Lineage, Operation, RequestId, ShardConfig, Write};
 
     use super::*;
@@ -291,7 +291,9 @@ mod tests {
             token: None,
         };
         let committed = commands.into_iter().map(committed).collect();
-        replica.lock().apply(shared, replica, committed);
+        let mut state = replica.lock();
+        let _due = state.unapplied.take(committed);
+        state.apply(shared, replica);
     }
 
     #[tokio::test]

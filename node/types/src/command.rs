@@ -127,6 +127,12 @@ impl Operation {
 }
 
 impl Command {
+    /// Whether these are the bytes of a [`Command::Write`], so far as the first two tell.
+    #[must_use]
+    pub fn is_write(bytes: &[u8]) -> bool {
+        bytes.starts_with(&wire::WRITE)
+    }
+
     /// The one encoding that log and link carry. Its first byte is the format's version.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -161,6 +167,8 @@ mod wire {
     use super::*;
 
     pub(super) const VERSION: u8 = 1;
+    /// What a write begins with: the version, and the key of a field of bytes with the tag of [`Kind::Write`].
+    pub(super) const WRITE: [u8; 2] = [VERSION, 3 << 3 | 2];
 
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct Command {
@@ -288,6 +296,7 @@ mod tests {
             Command::Split(Split { child: ShardId(8), at: "m".into() }),
         ];
         for command in commands {
+            assert_eq!(Command::is_write(&command.encode()), matches!(command, Command::Write(_)), "{command:?}");
             assert_eq!(Command::decode(command.encode()), Ok(command));
         }
     }

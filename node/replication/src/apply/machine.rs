@@ -55,6 +55,7 @@ impl Machine {
     pub fn apply<S: State>(&mut self, entries: &[Entry], state: &S) -> Result<Applied, ApplyError<S::Error>> {
         let mut overlay = Overlay::new(state);
         let mut applied = Applied::default();
+        self.sessions.begin_batch(entries.first().map_or(0, |first| first.id.seq.0));
         for entry in entries {
             let command =
                 Command::decode(entry.payload.clone()).map_err(|error| ApplyError::Decode(entry.id, error))?;
@@ -92,6 +93,7 @@ impl Machine {
             };
             applied.outcomes.push(outcome);
         }
+        self.sessions.end_batch(&mut applied.changes);
         Ok(applied)
     }
 
@@ -174,12 +176,16 @@ fn operate<S: State>(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, convert::Infallible};
+    use std::{
+        collections::{BTreeMap, HashMap},
+        convert::Infallible,
+    };
 
     use bytes::Bytes;
     use kv_types::RequestId;
 
     use super::*;
+    use crate::apply::SessionResult;
 
     #[derive(Default)]
     struct Keys(HashMap<Bytes, Value>);
@@ -206,6 +212,10 @@ mod tests {
         }
 
         fn apply(&mut self, commands: &[Command]) -> Vec<Outcome> {
+            self.changes(commands).0
+        }
+
+        fn changes(&mut self, commands: &[Command]) -> (Vec<Outcome>, Vec<Change>) {
             let entry = |(at, command): (usize, &Command)| Entry {
                 id: EntryId::new(1, self.seq + at as u64 + 1),
                 payload: command.encode(),
@@ -213,14 +223,14 @@ mod tests {
             let entries: Vec<_> = commands.iter().enumerate().map(entry).collect();
             self.seq += entries.len() as u64;
             let applied = self.machine.apply(&entries, &self.keys).expect("state can't fail");
-            for change in applied.changes {
+            for change in &applied.changes {
                 match change {
-                    Change::Put { key, value } => drop(self.keys.0.insert(key, value)),
-                    Change::Delete { key, .. } => drop(self.keys.0.remove(&key)),
+                    Change::Put { key, value } => drop(self.keys.0.insert(key.clone(), value.clone())),
+                    Change::Delete { key, .. } => drop(self.keys.0.remove(key)),
                     _ => {}
                 }
             }
-            applied.outcomes
+            (applied.outcomes, applied.changes)
         }
 
         fn open(&mut self) -> SessionId {
@@ -289,6 +299,58 @@ mod tests {
         assert!(matches!(loaded.seen(session, 4), Seen::Before(_)));
         assert!(matches!(loaded.seen(session, 2), Seen::Unknown));
         assert!(matches!(loaded.seen(session, 3), Seen::Never));
+    }
+
+    /// The rows of results, as the changes of one batch after another make them.
+    fn rows(of: SessionId, commands: &[Command], batches: &[usize]) -> BTreeMap<u64, SessionResult> {
+        let mut shard = Shard::new();
+        assert_eq!(shard.open(), of);
+        let mut rows = BTreeMap::new();
+        let mut left = commands;
+        for entries in batches {
+            let (batch, rest) = left.split_at(*entries);
+            left = rest;
+            for change in shard.changes(batch).1 {
+                match change {
+                    Change::PutResult { number, result, .. } => assert_eq!(rows.insert(number, result), None),
+                    Change::DropResult { number, .. } => {
+                        assert!(rows.remove(&number).is_some(), "{number} was written")
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(left.is_empty());
+        rows
+    }
+
+    #[test]
+    fn however_entries_are_batched_the_same_results_are_left() {
+        let session = SessionId::opened_by(ShardId(1), EntryId::new(1, 1));
+        let write = |(number, lowest)| put(Some((session, number, lowest)), Operation::put("k", "v"));
+        let commands: Vec<_> =
+            [(1, 1), (2, 1), (3, 2), (4, 4), (5, 4), (7, 4), (6, 4), (8, 4), (6, 6), (9, 9)].map(write).into();
+        let one_by_one = rows(session, &commands, &[1; 10]);
+        assert_eq!(one_by_one.keys().copied().collect::<Vec<_>>(), [9]);
+        for batches in [&[10][..], &[5, 5], &[3, 3, 4], &[1, 8, 1], &[4, 2, 2, 2]] {
+            assert_eq!(rows(session, &commands, batches), one_by_one, "{batches:?}");
+        }
+    }
+
+    #[test]
+    fn a_result_that_comes_and_goes_within_a_batch_is_never_written() {
+        let mut shard = Shard::new();
+        let session = shard.open();
+        let writes: Vec<_> =
+            (1..=5).map(|number| put(Some((session, number, number)), Operation::put("k", "v"))).collect();
+        let results = shard.changes(&writes).1.into_iter().filter(|change| !matches!(change, Change::Put { .. }));
+        let numbers: Vec<_> = results
+            .map(|change| match change {
+                Change::PutResult { number, .. } => number,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(numbers, [5]);
     }
 
     #[test]

@@ -21,6 +21,16 @@ pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions by last use; the first is the one to evict.
     by_use: BTreeMap<(u64, SessionId), ()>,
+    batch: Batch,
+}
+
+/// The entries that are being applied. A result that comes and goes with them is never written.
+#[derive(Clone, Debug, Default)]
+struct Batch {
+    /// Seq of the first one: results of earlier entries are in the table.
+    first: u64,
+    /// Results that are not written yet, and perhaps forgotten again.
+    kept: Vec<(SessionId, u64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,18 +127,32 @@ impl Sessions {
         // A client that says it waits for nothing below a number that it still asks for is taken at its lower word.
         known.floor = known.floor.max(lowest_unanswered.min(number));
         while known.results.len() >= limits.session_results.max(1) {
-            let Some((oldest, _)) = known.results.pop_first() else {
+            let Some((oldest, result)) = known.results.pop_first() else {
                 break;
             };
             known.floor = known.floor.max(oldest + 1);
-            changes.push(Change::DropResult { session, number: oldest });
+            changes.extend(self.batch.forget(session, oldest, &result));
         }
         while let Some(first) = known.results.first_entry().filter(|first| *first.key() < known.floor) {
-            changes.push(Change::DropResult { session, number: first.remove_entry().0 });
+            let (number, result) = first.remove_entry();
+            changes.extend(self.batch.forget(session, number, &result));
         }
-        let result = SessionResult { outcome, used, floor: known.floor };
-        known.results.insert(number, result.clone());
-        changes.push(Change::PutResult { session, number, result });
+        known.results.insert(number, SessionResult { outcome, used, floor: known.floor });
+        self.batch.kept.push((session, number));
+    }
+
+    /// Entries from seq `first` on are applied from here to [`Self::end_batch`].
+    pub(super) fn begin_batch(&mut self, first: u64) {
+        self.batch.first = first;
+    }
+
+    /// Writes the results that are left of the batch.
+    pub(super) fn end_batch(&mut self, changes: &mut Vec<Change>) {
+        let Self { sessions, batch, .. } = self;
+        changes.extend(batch.kept.drain(..).filter_map(|(session, number)| {
+            let result = sessions.get(&session)?.results.get(&number)?.clone();
+            Some(Change::PutResult { session, number, result })
+        }));
     }
 
     fn touch(&mut self, id: SessionId, used: u64) {
@@ -137,5 +161,12 @@ impl Sessions {
         self.by_use.remove(&(session.used, id));
         self.by_use.insert((used, id), ());
         session.used = used;
+    }
+}
+
+impl Batch {
+    /// What a result that is forgotten changes in the table.
+    fn forget(&self, session: SessionId, number: u64, result: &SessionResult) -> Option<Change> {
+        (result.used < self.first).then_some(Change::DropResult { session, number })
     }
 }
