@@ -36,6 +36,8 @@ struct Inner {
     last_ticket: Ticket,
     /// How many [`Held`] there are: the writer is not woken.
     held: usize,
+    /// The writer waits for records and nobody has woken it: without that each append would be a call of the kernel.
+    idle: bool,
     stopped: Option<String>,
 }
 
@@ -62,6 +64,7 @@ impl Front {
             queue_bytes: 0,
             last_ticket: Ticket(0),
             held: 0,
+            idle: false,
             stopped: None,
         };
         Self {
@@ -133,10 +136,9 @@ impl Front {
         Held(self)
     }
 
-    fn wake(&self, inner: MutexGuard<'_, Inner>) {
-        let wake = inner.held == 0;
-        drop(inner);
-        if wake {
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.held == 0 && std::mem::take(&mut inner.idle) {
+            drop(inner);
             self.work.notify_one();
         }
     }
@@ -144,7 +146,10 @@ impl Front {
     /// Waits for records. Empty when the log has been stopped and all is written.
     pub(super) fn take(&self) -> VecDeque<(Ticket, Record)> {
         let inner = lock(&self.inner);
-        let waiting = |inner: &mut Inner| inner.queue.is_empty() && inner.stopped.is_none();
+        let waiting = |inner: &mut Inner| {
+            inner.idle = inner.queue.is_empty() && inner.stopped.is_none();
+            inner.idle
+        };
         let mut inner = self.work.wait_while(inner, waiting).unwrap_or_else(std::sync::PoisonError::into_inner);
         std::mem::take(&mut inner.queue)
     }
@@ -232,10 +237,9 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut inner = lock(&self.0.inner);
         inner.held -= 1;
-        let waits = !inner.queue.is_empty();
-        drop(inner);
         // Whoever else holds it has not handed over all of theirs, but they may wait for this.
-        if waits {
+        if !inner.queue.is_empty() && std::mem::take(&mut inner.idle) {
+            drop(inner);
             self.0.work.notify_one();
         }
     }
