@@ -18,6 +18,7 @@ mod reader;
 mod record;
 mod replay;
 mod replicas;
+mod scheduling;
 mod segment;
 mod state;
 mod stats;
@@ -128,7 +129,10 @@ impl Log {
         threads.push(thread.spawn(move || keeper.run(&told, &persisted))?);
         let events = events.clone();
         let thread = std::thread::Builder::new().name("kv-log-writer".into());
-        threads.push(thread.spawn(move || writer.run(&events))?);
+        threads.push(thread.spawn(move || {
+            scheduling::push_nobody_aside();
+            writer.run(&events);
+        })?);
         Ok(())
     }
 
