@@ -73,7 +73,7 @@ impl State {
                 info!(shard = %replica.shard, folder = %volume.folder, leads, epoch, "primary");
                 // What is read from here on is read in the table.
                 self.apply(shared, replica);
-                replica.set_leads(leads);
+                replica.set_leads(leads && self.broken.is_none());
                 if !leads {
                     self.led_until = self.applied.seq;
                     self.expiring = false;

@@ -56,9 +56,13 @@ pub(super) fn decode_value(row: Bytes) -> Result<Value, TableError> {
 }
 
 impl State {
-    /// Applies what is committed, in batches that hold the applied position with what the entries did, and answers.
+    /// Applies what is committed, in batches that hold the applied position with what the entries did, and answers. Once that has failed
+    /// nothing more is applied, since it would skip what failed.
     pub(super) fn apply(&mut self, shared: &Arc<Shared>, replica: &Arc<Replica>) {
         let committed = self.unapplied.drain();
+        if self.broken.is_some() {
+            return;
+        }
         let (entries, tokens): (Vec<_>, Vec<_>) = committed.into_iter().map(|c| (c.entry, c.token)).unzip();
         let mut done = 0;
         while done < entries.len() {

@@ -88,4 +88,17 @@ mod tests {
         replica.step(&shared, Input::Tick);
         assert_eq!(replica.lock().applied.seq, Seq(0), "what it was is not applied to what it is");
     }
+
+    #[tokio::test]
+    async fn a_damaged_copy_applies_nothing_more_and_does_not_lead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, _) = fixture::open(folder.path());
+        let replica = shared.make_empty(SHARD, &shared.volumes[0], false);
+        let mut state = replica.lock();
+        state.broken = Some("an entry could not be applied".to_owned());
+        state.execute(&shared, &replica, Effect::Apply(vec![committed(2, &Command::Barrier, None)]));
+        assert_eq!(state.applied.seq, Seq(0), "the entry that failed would be skipped");
+        state.execute(&shared, &replica, Effect::Leads(true));
+        assert!(!replica.leads());
+    }
 }

@@ -5,7 +5,8 @@ use thread_priority::{
 
 /// From now on this thread, when it is woken, waits for its turn at a processor instead of taking it from who runs
 /// (`SCHED_BATCH`, sched(7)). Who runs is most often who has woken the writer and has more to hand over: that joins the
-/// group, and there are fewer of them. On a processor that is idle the thread runs at once, as before.
+/// group, and there are fewer of them. On a processor that is idle the thread runs at once, as before. Its niceness is 0
+/// then, whatever the process was given.
 ///
 /// Where it isn't allowed, nothing changes but the size of groups.
 pub(super) fn push_nobody_aside() {
